@@ -1,0 +1,181 @@
+// quantd's C++ client: tensors in, codes and scales out, and back. Streams, credit, chunks, checksums, retries and back-off are inside.
+//
+//   QUANTD_ASSIGN_OR_RETURN(auto client, quantd::Client::Create({.address = "localhost:7070"}));
+//   quantd::TensorView weight{"w", quantd::DataType::kFloat32, {4096, 4096}, std::as_bytes(std::span(values))};
+//   QUANTD_ASSIGN_OR_RETURN(quantd::QuantizedTensor codes, client->Quantize(weight, {.preset = "bnb-nf4"}));
+//   QUANTD_ASSIGN_OR_RETURN(quantd::Tensor back, client->Dequantize(codes.View(), quantd::DataType::kBFloat16));
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "kernels/base/data_type.h"
+#include "kernels/scheme/scheme.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace quantd {
+
+// A tensor that the caller owns: row-major, little-endian, and unchanged until the call returns.
+struct TensorView {
+  std::string name;
+  DataType dtype{};             // float32, float16 or bfloat16
+  std::vector<uint64_t> shape;  // outermost first; empty: a scalar
+  std::span<const std::byte> values;
+};
+
+// A tensor that the result owns.
+struct Tensor {
+  std::string name;
+  DataType dtype{};
+  std::vector<uint64_t> shape;
+  std::vector<std::byte> values;
+};
+
+// One array of a quantized tensor.
+struct SegmentView {
+  std::string name;  // "codes", "scales", ...
+  DataType dtype{};
+  std::vector<uint64_t> shape;
+  std::span<const std::byte> bytes;
+};
+struct Segment {
+  std::string name;
+  DataType dtype{};
+  std::vector<uint64_t> shape;
+  std::vector<std::byte> bytes;
+};
+
+// What the server says of a finished tensor.
+struct Summary {
+  float amax = 0;
+  uint64_t nonfinite_count = 0;
+  absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server
+  std::string device;
+};
+
+// A quantized tensor that the caller owns: all that dequantizing it takes.
+struct QuantizedTensorView {
+  std::string name;
+  std::vector<uint64_t> shape;  // of the values
+  SchemeRequest scheme;         // as QuantizedTensor::scheme has it
+  std::vector<SegmentView> segments;
+};
+struct QuantizedTensor {
+  std::string name;
+  DataType source_dtype{};
+  std::vector<uint64_t> shape;
+  SchemeRequest scheme;  // fully resolved
+  std::vector<Segment> segments;
+  Summary summary;
+
+  QuantizedTensorView View() const;  // valid as long as this object and its segments stay
+};
+
+// Takes the results of one call as they come, on the calling thread.
+class SegmentSink {
+ public:
+  virtual ~SegmentSink() = default;
+  // Once, before any bytes: the resolved scheme and the segments that will come, with empty `bytes`. `sizes` are theirs, in bytes.
+  // Called again from the start if the call is retried, which happens only before any bytes have come. A status that is not OK ends the call with it.
+  virtual absl::Status Begin(const SchemeRequest& resolved, std::span<const SegmentView> segments, std::span<const uint64_t> sizes) = 0;
+  // Bytes [offset, offset + bytes.size()) of a segment; of each segment in order and without gaps. `bytes` is valid during the call only.
+  virtual absl::Status Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) = 0;
+};
+
+// Ends calls from another thread. Must outlive the calls that it was given to.
+class CancelToken {
+ public:
+  // Ends them with CANCELLED, now and for all later calls that get this token.
+  void Cancel() { cancelled_.store(true, std::memory_order_release); }
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<bool> cancelled_{false};
+};
+
+enum class DevicePreference : uint8_t { kAuto, kCpu, kGpu };
+enum class CallPriority : uint8_t { kLow, kNormal, kHigh };
+
+struct CallOptions {
+  absl::Duration timeout = absl::InfiniteDuration();  // for the whole call, retries included
+  std::optional<float> offset;                        // Quantize: quantd.v1.Statistics.offset
+  DevicePreference device = DevicePreference::kAuto;
+  CallPriority priority = CallPriority::kNormal;
+  uint32_t frame_data_bytes = 1u << 20;  // 1 to 4 MiB − 64 KiB: data in one message
+  bool checksums = true;                 // CRC32C on every piece, both ways, and on whole segments
+  CancelToken* cancel = nullptr;
+  // After every message: input bytes that the server has consumed, and all of them. On the calling thread.
+  std::function<void(uint64_t consumed_bytes, uint64_t total_bytes)> progress;
+};
+
+struct RetryPolicy {
+  uint32_t attempts_max = 5;  // 1: no retry
+  absl::Duration first_backoff = absl::Milliseconds(100);
+  absl::Duration backoff_max = absl::Seconds(10);
+  double multiplier = 2;  // full jitter is applied to each delay; a server's pushback replaces it
+};
+
+struct ClientOptions {
+  std::string address;  // "HOST:PORT", "unix:PATH", "dns:///NAME:PORT"
+  RetryPolicy retry;
+  // Waits between retries; tests inject their own. Default: sleeps, and wakes early when the call is cancelled.
+  std::function<void(absl::Duration)> sleeper;
+};
+
+struct ServerInfo {
+  std::string version, server_instance, cpu_target, principal;
+  uint64_t epoch = 0;
+  std::vector<std::string> devices;
+  uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0, spool_bytes_per_stream_max = 0;
+  uint32_t streams_max = 0, streams_per_principal_max = 0;
+  absl::Duration stall_max;
+};
+
+struct SchemeDescription {
+  SchemeRequest scheme;
+  std::string summary, byte_equal_to;
+  std::vector<OverrideInfo> overrides;
+  std::vector<std::string> segments;
+  double bits_per_weight = 0;
+};
+
+// Safe from any number of threads; each call has its own stream. Calls block.
+//
+// Every call returns the server's status with its reason (quantd::DetailsOf in kernels/base/error.h). Refusals that came before any result (UNAVAILABLE) are retried
+// as RetryPolicy says; a stream that breaks later is not (UNAVAILABLE). DATA_LOSS: a checksum does not fit. INTERNAL: the server broke the protocol.
+class Client {
+ public:
+  // Does not connect yet. INVALID_ARGUMENT for options out of range.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
+  // Over a channel that exists already, for example an in-process one. `options.address` is not used.
+  static absl::StatusOr<std::unique_ptr<Client>> OverChannel(std::shared_ptr<grpc::Channel> channel, ClientOptions options = {});
+  virtual ~Client() = default;
+
+  // Quantizes into memory.
+  virtual absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme, const CallOptions& options = {}) = 0;
+  // Quantizes into `sink`, for results that should not stay in memory.
+  virtual absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink, const CallOptions& options = {}) = 0;
+
+  // Dequantizes to `dtype` in memory.
+  virtual absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView& tensor, DataType dtype, const CallOptions& options = {}) = 0;
+  // Dequantizes into `sink`: one segment, "values".
+  virtual absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink, const CallOptions& options = {}) = 0;
+
+  virtual absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() = 0;
+  virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;
+};
+
+}  // namespace quantd

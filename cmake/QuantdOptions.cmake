@@ -1,0 +1,29 @@
+# What can be chosen at configure time, and the flags that every target gets.
+option(QUANTD_BUILD_TESTS "Build tests and benchmarks" ON)
+option(QUANTD_WERROR "Treat warnings as errors" OFF)
+set(QUANTD_SANITIZER "" CACHE STRING "address, undefined or thread: instrument everything")
+set(QUANTD_GOOGLEAPIS_DIR ${CMAKE_SOURCE_DIR}/.deps/googleapis CACHE PATH "Folder with google/rpc/*.proto, from the PyPI package googleapis-common-protos")
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug, Release or RelWithDebInfo" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+find_program(QUANTD_CCACHE ccache)
+if(QUANTD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${QUANTD_CCACHE})
+endif()
+
+add_library(quantd_flags INTERFACE)
+# The bytes are the contract: no fused multiply-add that the source does not ask for.
+target_compile_options(quantd_flags INTERFACE -ffp-contract=off -Wall -Wextra -Wpedantic $<$<BOOL:${QUANTD_WERROR}>:-Werror>)
+target_include_directories(quantd_flags INTERFACE ${CMAKE_SOURCE_DIR})
+if(QUANTD_SANITIZER)
+  target_compile_options(quantd_flags INTERFACE -fsanitize=${QUANTD_SANITIZER} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_link_options(quantd_flags INTERFACE -fsanitize=${QUANTD_SANITIZER})
+endif()

@@ -1,0 +1,1 @@
+#include "kernels/base/crc32c.h"

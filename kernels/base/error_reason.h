@@ -1,0 +1,43 @@
+// Every reason that quantd gives, as google.rpc.ErrorInfo.reason in the domain "quantd". docs/protocol.md explains each; a test compares the two.
+#pragma once
+
+#include <string_view>
+
+namespace quantd::reason {
+
+// The request's scheme or tensor. INVALID_ARGUMENT.
+inline constexpr std::string_view kUnknownScheme = "UNKNOWN_SCHEME";
+inline constexpr std::string_view kUnknownRevision = "UNKNOWN_REVISION";
+inline constexpr std::string_view kInvalidOverride = "INVALID_OVERRIDE";
+inline constexpr std::string_view kInvalidDtype = "INVALID_DTYPE";
+inline constexpr std::string_view kInvalidShape = "INVALID_SHAPE";
+inline constexpr std::string_view kInvalidName = "INVALID_NAME";
+inline constexpr std::string_view kUnalignedRange = "UNALIGNED_RANGE";
+inline constexpr std::string_view kUnusedStatistic = "UNUSED_STATISTIC";
+inline constexpr std::string_view kStatisticNeeded = "STATISTIC_NEEDED";
+inline constexpr std::string_view kInvalidStatistic = "INVALID_STATISTIC";
+inline constexpr std::string_view kNonfiniteInput = "NONFINITE_INPUT";
+
+// The stream's frames. INVALID_ARGUMENT, checksums DATA_LOSS.
+inline constexpr std::string_view kMalformedFrame = "MALFORMED_FRAME";
+inline constexpr std::string_view kFrameTooLarge = "FRAME_TOO_LARGE";
+inline constexpr std::string_view kUnexpectedTensor = "UNEXPECTED_TENSOR";
+inline constexpr std::string_view kUnknownSegment = "UNKNOWN_SEGMENT";
+inline constexpr std::string_view kUnexpectedOffset = "UNEXPECTED_OFFSET";
+inline constexpr std::string_view kSegmentOrder = "SEGMENT_ORDER";
+inline constexpr std::string_view kSegmentTooLong = "SEGMENT_TOO_LONG";
+inline constexpr std::string_view kIncompleteTensor = "INCOMPLETE_TENSOR";
+inline constexpr std::string_view kMissingChecksum = "MISSING_CHECKSUM";
+inline constexpr std::string_view kChecksumMismatch = "CHECKSUM_MISMATCH";
+
+// Limits and the server's state.
+inline constexpr std::string_view kUnitTooLarge = "UNIT_TOO_LARGE";            // FAILED_PRECONDITION
+inline constexpr std::string_view kNoGpu = "NO_GPU";                           // FAILED_PRECONDITION
+inline constexpr std::string_view kSpoolBudget = "SPOOL_BUDGET";               // RESOURCE_EXHAUSTED
+inline constexpr std::string_view kSpoolFailed = "SPOOL_FAILED";               // RESOURCE_EXHAUSTED for a full disk, else INTERNAL
+inline constexpr std::string_view kPrincipalStreams = "PRINCIPAL_STREAMS";     // RESOURCE_EXHAUSTED
+inline constexpr std::string_view kServerStreams = "SERVER_STREAMS";           // UNAVAILABLE
+inline constexpr std::string_view kServerDraining = "SERVER_DRAINING";         // UNAVAILABLE
+inline constexpr std::string_view kBackendFailed = "BACKEND_FAILED";           // INTERNAL
+
+}  // namespace quantd::reason
