@@ -1,4 +1,5 @@
-// quantd's C++ client: tensors in, codes and scales out, and back. Streams, credit, chunks, checksums, retries and back-off are inside.
+// quantd's C++ client: tensors in, codes and scales out, and back. Streams, credit, chunks, checksums, retries and
+// back-off are inside.
 //
 //   QUANTD_ASSIGN_OR_RETURN(auto client, quantd::Client::Create({.address = "localhost:7070"}));
 //   quantd::TensorView weight{"w", quantd::DataType::kFloat32, {4096, 4096}, std::as_bytes(std::span(values))};
@@ -88,10 +89,13 @@ struct QuantizedTensor {
 class SegmentSink {
  public:
   virtual ~SegmentSink() = default;
-  // Once, before any bytes: the resolved scheme and the segments that will come, with empty `bytes`. `sizes` are theirs, in bytes.
-  // Called again from the start if the call is retried, which happens only before any bytes have come. A status that is not OK ends the call with it.
-  virtual absl::Status Begin(const SchemeRequest& resolved, std::span<const SegmentView> segments, std::span<const uint64_t> sizes) = 0;
-  // Bytes [offset, offset + bytes.size()) of a segment; of each segment in order and without gaps. `bytes` is valid during the call only.
+  // Once, before any bytes: the resolved scheme and the segments that will come, with empty `bytes`. `sizes` are
+  // theirs, in bytes. Called again from the start if the call is retried, which happens only before any bytes have
+  // come. A status that is not OK ends the call with it.
+  virtual absl::Status Begin(const SchemeRequest& resolved, std::span<const SegmentView> segments,
+                             std::span<const uint64_t> sizes) = 0;
+  // Bytes [offset, offset + bytes.size()) of a segment; of each segment in order and without gaps. `bytes` is valid
+  // during the call only.
   virtual absl::Status Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) = 0;
 };
 
@@ -139,7 +143,8 @@ struct ServerInfo {
   std::string version, server_instance, cpu_target, principal;
   uint64_t epoch = 0;
   std::vector<std::string> devices;
-  uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0, spool_bytes_per_stream_max = 0;
+  uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0,
+           spool_bytes_per_stream_max = 0;
   uint32_t streams_max = 0, streams_per_principal_max = 0;
   absl::Duration stall_max;
 };
@@ -154,25 +159,31 @@ struct SchemeDescription {
 
 // Safe from any number of threads; each call has its own stream. Calls block.
 //
-// Every call returns the server's status with its reason (quantd::DetailsOf in kernels/base/error.h). Refusals that came before any result (UNAVAILABLE) are retried
-// as RetryPolicy says; a stream that breaks later is not (UNAVAILABLE). DATA_LOSS: a checksum does not fit. INTERNAL: the server broke the protocol.
+// Every call returns the server's status with its reason (quantd::DetailsOf in kernels/base/error.h). Refusals that
+// came before any result (UNAVAILABLE) are retried as RetryPolicy says; a stream that breaks later is not
+// (UNAVAILABLE). DATA_LOSS: a checksum does not fit. INTERNAL: the server broke the protocol.
 class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.
   static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
   // Over a channel that exists already, for example an in-process one. `options.address` is not used.
-  static absl::StatusOr<std::unique_ptr<Client>> OverChannel(std::shared_ptr<grpc::Channel> channel, ClientOptions options = {});
+  static absl::StatusOr<std::unique_ptr<Client>> OverChannel(std::shared_ptr<grpc::Channel> channel,
+                                                             ClientOptions options = {});
   virtual ~Client() = default;
 
   // Quantizes into memory.
-  virtual absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme, const CallOptions& options = {}) = 0;
+  virtual absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
+                                                   const CallOptions& options = {}) = 0;
   // Quantizes into `sink`, for results that should not stay in memory.
-  virtual absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink, const CallOptions& options = {}) = 0;
+  virtual absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
+                                           const CallOptions& options = {}) = 0;
 
   // Dequantizes to `dtype` in memory.
-  virtual absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView& tensor, DataType dtype, const CallOptions& options = {}) = 0;
+  virtual absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView& tensor, DataType dtype,
+                                            const CallOptions& options = {}) = 0;
   // Dequantizes into `sink`: one segment, "values".
-  virtual absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink, const CallOptions& options = {}) = 0;
+  virtual absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
+                                             const CallOptions& options = {}) = 0;
 
   virtual absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() = 0;
   virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;

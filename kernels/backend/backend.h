@@ -14,13 +14,15 @@ namespace quantd {
 
 inline constexpr size_t kSegmentsMax = 8;
 
-// A run of whole units of one pass. Plain data: the memory belongs to the caller, which keeps it valid and untouched until Run returns.
+// A run of whole units of one pass. Plain data: the memory belongs to the caller, which keeps it valid and untouched
+// until Run returns.
 struct UnitBatch {
   uint32_t pass = 0;
   uint64_t begin_unit = 0;
   uint64_t end_unit = 0;
-  // In the order of Pass::inputs and Pass::outputs. A per-unit segment's pointer is to the first byte that begin_unit owns, and Plan::BytesOf bytes are
-  // there; a whole-tensor input's is to its SegmentLayout::bytes bytes. Whole-tensor outputs are the caller's to make: null. No alignment is required.
+  // In the order of Pass::inputs and Pass::outputs. A per-unit segment's pointer is to the first byte that begin_unit
+  // owns, and Plan::BytesOf bytes are there; a whole-tensor input's is to its SegmentLayout::bytes bytes. Whole-tensor
+  // outputs are the caller's to make: null. No alignment is required.
   std::array<const std::byte*, kSegmentsMax> inputs{};
   std::array<std::byte*, kSegmentsMax> outputs{};
   // The offset of a double quantization: known, or computed between the passes. Unused otherwise.
@@ -41,11 +43,13 @@ class Backend {
   // Name for people and for Summary.device: "cpu".
   virtual std::string_view name() const = 0;
 
-  // Computes the batch on the calling thread and writes exactly the bytes that its units own of every per-unit output, nothing beside them.
-  // With NonfinitePolicy::kReject and non-finite input the outputs are unspecified and the result says where it is; judging that is the caller's.
-  // `cancelled` is looked at between runs of at most kCancelElements elements, or one unit where that is larger; once it is set the outputs are unspecified.
-  // CANCELLED after a cancel; INTERNAL with reason BACKEND_FAILED if the device failed. Safe from any number of threads.
-  virtual absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch, const std::atomic<bool>& cancelled) = 0;
+  // Computes the batch on the calling thread and writes exactly the bytes that its units own of every per-unit output,
+  // nothing beside them. With NonfinitePolicy::kReject and non-finite input the outputs are unspecified and the result
+  // says where it is; judging that is the caller's. `cancelled` is looked at between runs of at most kCancelElements
+  // elements, or one unit where that is larger; once it is set the outputs are unspecified. CANCELLED after a cancel;
+  // INTERNAL with reason BACKEND_FAILED if the device failed. Safe from any number of threads.
+  virtual absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch,
+                                          const std::atomic<bool>& cancelled) = 0;
 };
 
 inline constexpr uint64_t kCancelElements = 16384;

@@ -7,7 +7,9 @@
 namespace quantd {
 
 // ceil(dividend / divisor); divisor > 0. Cannot overflow.
-constexpr uint64_t CeilDiv(uint64_t dividend, uint64_t divisor) { return dividend / divisor + (dividend % divisor != 0); }
+constexpr uint64_t CeilDiv(uint64_t dividend, uint64_t divisor) {
+  return dividend / divisor + (dividend % divisor != 0);
+}
 
 // The smallest multiple of alignment (a power of two) that is not below value; value + alignment must not overflow.
 constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) { return (value + alignment - 1) & ~(alignment - 1); }

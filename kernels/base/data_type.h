@@ -12,10 +12,10 @@ enum class DataType : uint8_t { kFloat32 = 1, kFloat16 = 2, kBFloat16 = 3, kUint
 
 struct DataTypeInfo {
   DataType type;
-  std::string_view name;             // as on the command line: "float32"
-  std::string_view safetensors_name; // as in a safetensors header: "F32"
+  std::string_view name;              // as on the command line: "float32"
+  std::string_view safetensors_name;  // as in a safetensors header: "F32"
   uint32_t size_bytes;
-  bool is_float;                     // can be the values of a tensor
+  bool is_float;  // can be the values of a tensor
 };
 
 inline constexpr DataTypeInfo kDataTypes[] = {

@@ -1,4 +1,5 @@
-// Every reason that quantd gives, as google.rpc.ErrorInfo.reason in the domain "quantd". docs/protocol.md explains each; a test compares the two.
+// Every reason that quantd gives, as google.rpc.ErrorInfo.reason in the domain "quantd". docs/protocol.md explains
+// each; a test compares the two.
 #pragma once
 
 #include <string_view>
@@ -31,13 +32,13 @@ inline constexpr std::string_view kMissingChecksum = "MISSING_CHECKSUM";
 inline constexpr std::string_view kChecksumMismatch = "CHECKSUM_MISMATCH";
 
 // Limits and the server's state.
-inline constexpr std::string_view kUnitTooLarge = "UNIT_TOO_LARGE";            // FAILED_PRECONDITION
-inline constexpr std::string_view kNoGpu = "NO_GPU";                           // FAILED_PRECONDITION
-inline constexpr std::string_view kSpoolBudget = "SPOOL_BUDGET";               // RESOURCE_EXHAUSTED
-inline constexpr std::string_view kSpoolFailed = "SPOOL_FAILED";               // RESOURCE_EXHAUSTED for a full disk, else INTERNAL
-inline constexpr std::string_view kPrincipalStreams = "PRINCIPAL_STREAMS";     // RESOURCE_EXHAUSTED
-inline constexpr std::string_view kServerStreams = "SERVER_STREAMS";           // UNAVAILABLE
-inline constexpr std::string_view kServerDraining = "SERVER_DRAINING";         // UNAVAILABLE
-inline constexpr std::string_view kBackendFailed = "BACKEND_FAILED";           // INTERNAL
+inline constexpr std::string_view kUnitTooLarge = "UNIT_TOO_LARGE";  // FAILED_PRECONDITION
+inline constexpr std::string_view kNoGpu = "NO_GPU";                 // FAILED_PRECONDITION
+inline constexpr std::string_view kSpoolBudget = "SPOOL_BUDGET";     // RESOURCE_EXHAUSTED
+inline constexpr std::string_view kSpoolFailed = "SPOOL_FAILED";  // RESOURCE_EXHAUSTED for a full disk, else INTERNAL
+inline constexpr std::string_view kPrincipalStreams = "PRINCIPAL_STREAMS";  // RESOURCE_EXHAUSTED
+inline constexpr std::string_view kServerStreams = "SERVER_STREAMS";        // UNAVAILABLE
+inline constexpr std::string_view kServerDraining = "SERVER_DRAINING";      // UNAVAILABLE
+inline constexpr std::string_view kBackendFailed = "BACKEND_FAILED";        // INTERNAL
 
 }  // namespace quantd::reason

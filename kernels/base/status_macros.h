@@ -10,9 +10,9 @@
 #define QUANTD_CONCAT(a, b) QUANTD_CONCAT_INNER(a, b)
 
 // Returns the status of `expression` from the enclosing function unless it is OK.
-#define QUANTD_RETURN_IF_ERROR(expression)                                                       \
-  do {                                                                                           \
-    if (absl::Status quantd_status = (expression); !quantd_status.ok()) return quantd_status;    \
+#define QUANTD_RETURN_IF_ERROR(expression)                                                    \
+  do {                                                                                        \
+    if (absl::Status quantd_status = (expression); !quantd_status.ok()) return quantd_status; \
   } while (false)
 
 // Assigns the value of a StatusOr `expression` to `target` (which may declare a variable), or returns its status.

@@ -8,13 +8,15 @@
 
 namespace quantd {
 
-// Holds no state; needs the default floating-point environment only (it sets rounding and denormal modes itself, and restores the caller's).
+// Holds no state; needs the default floating-point environment only (it sets rounding and denormal modes itself, and
+// restores the caller's).
 std::unique_ptr<Backend> MakeCpuBackend();
 
 // Instruction set of the kernels that MakeCpuBackend uses on this machine: "scalar", later "avx2", "avx512".
 std::string_view CpuTarget();
 
-// Known answers for every preset on this machine: INTERNAL with reason BACKEND_FAILED if a byte is wrong. Milliseconds. A server refuses to start on an error.
+// Known answers for every preset on this machine: INTERNAL with reason BACKEND_FAILED if a byte is wrong. Milliseconds.
+// A server refuses to start on an error.
 absl::Status SelfTest(Backend& backend);
 
 }  // namespace quantd

@@ -17,7 +17,8 @@ struct Area {
   uint64_t bytes = 0;
 };
 
-// Areas of one pass over `units` units: per-unit segments only, in the order of Pass::inputs and Pass::outputs; a segment of the whole tensor has an empty area.
+// Areas of one pass over `units` units: per-unit segments only, in the order of Pass::inputs and Pass::outputs; a
+// segment of the whole tensor has an empty area.
 struct BatchLayout {
   uint64_t units = 0;
   std::vector<Area> inputs;

@@ -1,4 +1,5 @@
-// From scheme, type and shape to units, passes and segments. The only size arithmetic of the project is here and in batch_layout.h.
+// From scheme, type and shape to units, passes and segments. The only size arithmetic of the project is here and in
+// batch_layout.h.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ struct SegmentLayout {
   DataType dtype{};
   std::vector<uint64_t> shape;  // of the whole tensor's segment
   uint64_t bytes = 0;           // of the whole tensor's segment
-  // Bytes that a full unit owns; the last unit of a tensor may own fewer. 0: the segment belongs to the whole tensor (a few bytes).
+  // Bytes that a full unit owns; the last unit of a tensor may own fewer. 0: the segment belongs to the whole tensor (a
+  // few bytes).
   uint64_t unit_bytes = 0;
 
   bool whole_tensor() const { return unit_bytes == 0; }
@@ -52,11 +54,13 @@ struct KnownStatistics {
 
 // What a scheme does to one tensor.
 //
-// A unit is the smallest independent run of elements: block, or block · nested block with double quantization. Unit u owns elements [u · unit_elements,
-// (u + 1) · unit_elements) and the bytes [u · unit_bytes, (u + 1) · unit_bytes) of each segment; the last unit ends where the tensor and the segment end.
+// A unit is the smallest independent run of elements: block, or block · nested block with double quantization. Unit u
+// owns elements [u · unit_elements, (u + 1) · unit_elements) and the bytes [u · unit_bytes, (u + 1) · unit_bytes) of
+// each segment; the last unit ends where the tensor and the segment end.
 //
-// Quantize with double quantization and no known offset has two passes over the same units: the first writes codes and the float32 scales, which are spooled;
-// the second reads them, with the offset, and writes scales and nested_scales. Everything else has one pass.
+// Quantize with double quantization and no known offset has two passes over the same units: the first writes codes and
+// the float32 scales, which are spooled; the second reads them, with the offset, and writes scales and nested_scales.
+// Everything else has one pass.
 struct Plan {
   Scheme scheme;
   Direction direction{};
@@ -83,11 +87,12 @@ struct Plan {
 
 // Checks type, rank, shape and size, and plans the work.
 // INVALID_ARGUMENT with reason INVALID_DTYPE, INVALID_SHAPE, UNUSED_STATISTIC or INVALID_STATISTIC.
-absl::StatusOr<Plan> MakePlan(const Scheme& scheme, Direction direction, DataType values_dtype, std::span<const uint64_t> shape,
-                              const KnownStatistics& known = {});
+absl::StatusOr<Plan> MakePlan(const Scheme& scheme, Direction direction, DataType values_dtype,
+                              std::span<const uint64_t> shape, const KnownStatistics& known = {});
 
 // Units of a range of elements. `begin` and `end` must be multiples of the unit or the tensor's end, begin <= end.
-// INVALID_ARGUMENT with reason UNALIGNED_RANGE (the message names the unit) or, where a statistic of the whole tensor is missing, STATISTIC_NEEDED.
+// INVALID_ARGUMENT with reason UNALIGNED_RANGE (the message names the unit) or, where a statistic of the whole tensor
+// is missing, STATISTIC_NEEDED.
 struct UnitRange {
   uint64_t begin = 0;
   uint64_t end = 0;

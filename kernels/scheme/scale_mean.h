@@ -6,7 +6,8 @@
 
 namespace quantd {
 
-// Sums in float64: every nested block on its own from left to right, the nested blocks' sums from left to right; the mean is rounded to float32 once.
+// Sums in float64: every nested block on its own from left to right, the nested blocks' sums from left to right; the
+// mean is rounded to float32 once.
 class ScaleMean {
  public:
   // The scales of one nested block (all but the last of a tensor are full), in tensor order. Unaligned memory is fine.

@@ -1,4 +1,5 @@
-// A quantization scheme as a value: a preset by name, what the caller overrides in it, and the resolved form that fixes every byte.
+// A quantization scheme as a value: a preset by name, what the caller overrides in it, and the resolved form that fixes
+// every byte.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ enum class Grouping : uint8_t { kBlock };
 enum class ScaleDtype : uint8_t { kFloat32 };
 enum class NestedCode : uint8_t { kDynamic8 };
 enum class Arithmetic : uint8_t { kStrict, kBitsandbytes };
-// What becomes of NaN and infinite input. kReject: an error that names the first one. kSaturate: NaN counts as +0, an infinity as the largest
-// finite value of its type and sign. kLibrary: what the library's own kernel does.
+// What becomes of NaN and infinite input. kReject: an error that names the first one. kSaturate: NaN counts as +0, an
+// infinity as the largest finite value of its type and sign. kLibrary: what the library's own kernel does.
 enum class NonfinitePolicy : uint8_t { kReject, kSaturate, kLibrary };
 
 // What a caller asks for. On the wire quantd.v1.Scheme, in files JSON, on the command line --scheme and --set.
@@ -46,7 +47,8 @@ struct Scheme {
 };
 
 // Fills in the preset's defaults and checks that the combination makes sense.
-// INVALID_ARGUMENT with reason UNKNOWN_SCHEME, INVALID_OVERRIDE or UNKNOWN_REVISION; the message lists what is possible.
+// INVALID_ARGUMENT with reason UNKNOWN_SCHEME, INVALID_OVERRIDE or UNKNOWN_REVISION; the message lists what is
+// possible.
 absl::StatusOr<Scheme> ResolveScheme(const SchemeRequest& request);
 
 // The request that resolves to `scheme`, every override of the preset present.

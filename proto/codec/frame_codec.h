@@ -1,7 +1,7 @@
 // Splits and joins the frames of the bulk methods without copying their data, byte-compatible with the generated code.
 //
-// All four bulk messages share field numbers: small fields below 1000, `bytes data = 1000`. The small fields go through the generated classes; the data
-// stays where the transport put it.
+// All four bulk messages share field numbers: small fields below 1000, `bytes data = 1000`. The small fields go through
+// the generated classes; the data stays where the transport put it.
 #pragma once
 
 #include <cstddef>
@@ -32,11 +32,13 @@ struct SplitFrame {
   uint64_t data_bytes = 0;     // sum of the parts
 };
 
-// Takes apart a serialized frame that lies in `slices`. Fields may come in any order; where field 1000 comes twice the last one counts, as protobuf has it.
-// INVALID_ARGUMENT with reason MALFORMED_FRAME (not a protobuf message) or FRAME_TOO_LARGE (a limit above, named in the message).
+// Takes apart a serialized frame that lies in `slices`. Fields may come in any order; where field 1000 comes twice the
+// last one counts, as protobuf has it. INVALID_ARGUMENT with reason MALFORMED_FRAME (not a protobuf message) or
+// FRAME_TOO_LARGE (a limit above, named in the message).
 absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices);
 
-// The bytes that go before the data: `fields` serialized, then tag and length of field 1000 (left out for data_bytes 0). `fields` must not have data set.
+// The bytes that go before the data: `fields` serialized, then tag and length of field 1000 (left out for data_bytes
+// 0). `fields` must not have data set.
 std::string EncodeHead(const google::protobuf::MessageLite& fields, uint64_t data_bytes);
 
 }  // namespace quantd::wire
