@@ -1,0 +1,17 @@
+// Names that strangers chose, made fit for a message or a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace quantd::server {
+
+inline constexpr size_t kPrintableBytesMax = 160;
+
+// `text` with control characters and broken UTF-8 escaped, cut in the middle beyond kPrintableBytesMax.
+std::string Printable(std::string_view text);
+
+// Printable in single quotes.
+std::string Quoted(std::string_view text);
+
+}  // namespace quantd::server
