@@ -1,0 +1,213 @@
+#include "server/config/config_file.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/time_util.h>
+#include <toml++/toml.h>
+
+#include <charconv>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "kernels/base/status_macros.h"
+#include "quantd/config/v1/server_config.pb.h"
+#include "server/config/names.h"
+
+namespace quantd::server {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+using nlohmann::json;
+
+absl::Status InFile(const std::string& problem) { return absl::InvalidArgumentError("configuration file: " + problem); }
+
+bool IsSize(const std::string& key) { return key.find("_bytes") != std::string::npos; }
+
+// "4MiB" as a number of bytes.
+std::optional<uint64_t> ParseSize(std::string_view text) {
+  uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [parsed_to, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc()) return std::nullopt;
+  const std::string_view unit(parsed_to, static_cast<size_t>(end - parsed_to));
+  int shift = 0;
+  if (unit == "KiB") {
+    shift = 10;
+  } else if (unit == "MiB") {
+    shift = 20;
+  } else if (unit == "GiB") {
+    shift = 30;
+  } else if (!unit.empty()) {
+    return std::nullopt;
+  }
+  if (number > (std::numeric_limits<uint64_t>::max() >> shift)) return std::nullopt;
+  return number << shift;
+}
+
+absl::Status ReplaceSizes(json& object) {
+  for (auto& [key, value] : object.items()) {
+    if (value.is_object()) QUANTD_RETURN_IF_ERROR(ReplaceSizes(value));
+    if (!IsSize(key) || !value.is_string()) continue;
+    const std::string text = value.get<std::string>();
+    const std::optional<uint64_t> size = ParseSize(text);
+    if (!size) {
+      return InFile(key + " is \"" + text + "\"; write a number of bytes, or a string with KiB, MiB or GiB (\"4MiB\")");
+    }
+    value = *size;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<config::v1::ServerConfig> ParseProto(const std::string& text) {
+  json object;
+  try {
+    const toml::table table = toml::parse(text);
+    std::ostringstream formatted;
+    formatted << toml::json_formatter{table};
+    object = json::parse(formatted.str());
+  } catch (const toml::parse_error& error) {
+    return InFile("line " + std::to_string(error.source().begin.line) + ", column " +
+                  std::to_string(error.source().begin.column) + ": " + std::string(error.description()));
+  }
+  QUANTD_RETURN_IF_ERROR(ReplaceSizes(object));
+
+  config::v1::ServerConfig message;
+  const auto status = google::protobuf::util::JsonStringToMessage(object.dump(), &message);
+  if (!status.ok()) {
+    return InFile(std::string(status.message()) +
+                  "; `quantd --print-config` prints every key, with a value of the right type");
+  }
+  return message;
+}
+
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  return TimeUtil::NanosecondsToDuration(absl::ToInt64Nanoseconds(duration));
+}
+
+void ApplyLimits(const config::v1::Limits& from, Limits& to) {
+  if (from.has_slot_bytes()) to.slot_bytes = from.slot_bytes();
+  if (from.has_slots_max()) to.slots_max = from.slots_max();
+  if (from.has_slots_per_stream_max()) to.slots_per_stream_max = from.slots_per_stream_max();
+  if (from.has_window_bytes()) to.window_bytes = from.window_bytes();
+  if (from.has_response_data_bytes()) to.response_data_bytes = from.response_data_bytes();
+  if (from.has_spool_bytes_max()) to.spool_bytes_max = from.spool_bytes_max();
+  if (from.has_spool_bytes_per_stream_max()) to.spool_bytes_per_stream_max = from.spool_bytes_per_stream_max();
+  if (from.has_streams_max()) to.streams_max = from.streams_max();
+  if (from.has_streams_per_principal_max()) to.streams_per_principal_max = from.streams_per_principal_max();
+  if (from.has_overrides_max()) to.overrides_max = from.overrides_max();
+  if (from.has_name_bytes_max()) to.name_bytes_max = from.name_bytes_max();
+  if (from.has_stall_max()) to.stall_max = FromProto(from.stall_max());
+}
+
+void FillLimits(const Limits& from, config::v1::Limits& to) {
+  to.set_slot_bytes(from.slot_bytes);
+  to.set_slots_max(from.slots_max);
+  to.set_slots_per_stream_max(from.slots_per_stream_max);
+  to.set_window_bytes(from.window_bytes);
+  to.set_response_data_bytes(from.response_data_bytes);
+  to.set_spool_bytes_max(from.spool_bytes_max);
+  to.set_spool_bytes_per_stream_max(from.spool_bytes_per_stream_max);
+  to.set_streams_max(from.streams_max);
+  to.set_streams_per_principal_max(from.streams_per_principal_max);
+  to.set_overrides_max(from.overrides_max);
+  to.set_name_bytes_max(from.name_bytes_max);
+  *to.mutable_stall_max() = ToProto(from.stall_max);
+}
+
+config::v1::ServerConfig ToProto(const ServerConfig& config) {
+  config::v1::ServerConfig message;
+  for (const std::string& listen : config.listen) message.add_listen(listen);
+  message.set_admin_listen(config.admin_listen);
+  message.mutable_unix_listener()->set_mode(config.unix_mode);
+  for (uint32_t uid : config.unix_allowed_uids) message.mutable_unix_listener()->add_allowed_uids(uid);
+  message.set_compute_threads(config.compute_threads);
+  message.set_spool_directory(config.spool_directory);
+  message.set_reflection(config.reflection);
+  message.set_transport_bytes_max(config.transport_bytes_max);
+  FillLimits(config.limits, *message.mutable_limits());
+  message.mutable_logging()->set_level(NameOf(config.log_level, kLogLevelNames));
+  message.mutable_logging()->set_format(NameOf(config.log_format, kLogFormatNames));
+  *message.mutable_drain()->mutable_delay() = ToProto(config.drain_delay);
+  *message.mutable_drain()->mutable_deadline() = ToProto(config.drain_deadline);
+  return message;
+}
+
+toml::array ToToml(const json& array) {
+  toml::array result;
+  for (const json& value : array) {
+    if (value.is_string()) {
+      result.push_back(value.get<std::string>());
+    } else {
+      result.push_back(value.get<int64_t>());
+    }
+  }
+  return result;
+}
+
+toml::table ToTomlTable(const json& object) {
+  toml::table table;
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_object()) {
+      table.insert(key, ToTomlTable(value));
+    } else if (value.is_array()) {
+      table.insert(key, ToToml(value));
+    } else if (value.is_boolean()) {
+      table.insert(key, value.get<bool>());
+    } else if (value.is_number()) {
+      table.insert(key, value.get<int64_t>());
+    } else {
+      table.insert(key, value.get<std::string>());
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+absl::StatusOr<ServerConfig> ApplyToml(const std::string& text, ServerConfig base) {
+  QUANTD_ASSIGN_OR_RETURN(const config::v1::ServerConfig message, ParseProto(text));
+  if (message.listen_size() > 0) base.listen.assign(message.listen().begin(), message.listen().end());
+  if (message.has_admin_listen()) base.admin_listen = message.admin_listen();
+  if (message.unix_listener().has_mode()) base.unix_mode = message.unix_listener().mode();
+  if (message.unix_listener().allowed_uids_size() > 0) {
+    base.unix_allowed_uids.assign(message.unix_listener().allowed_uids().begin(),
+                                  message.unix_listener().allowed_uids().end());
+  }
+  if (message.has_compute_threads()) base.compute_threads = message.compute_threads();
+  if (message.has_spool_directory()) base.spool_directory = message.spool_directory();
+  if (message.has_reflection()) base.reflection = message.reflection();
+  if (message.has_transport_bytes_max()) base.transport_bytes_max = message.transport_bytes_max();
+  ApplyLimits(message.limits(), base.limits);
+  if (message.logging().has_level()) {
+    QUANTD_ASSIGN_OR_RETURN(base.log_level, ValueNamed("logging.level", message.logging().level(), kLogLevelNames));
+  }
+  if (message.logging().has_format()) {
+    QUANTD_ASSIGN_OR_RETURN(base.log_format, ValueNamed("logging.format", message.logging().format(), kLogFormatNames));
+  }
+  if (message.drain().has_delay()) base.drain_delay = FromProto(message.drain().delay());
+  if (message.drain().has_deadline()) base.drain_deadline = FromProto(message.drain().deadline());
+  return base;
+}
+
+std::string ToToml(const ServerConfig& config) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(ToProto(config), &text, options);
+  if (!status.ok()) return std::string();
+  json object = json::parse(text);
+  // Protobuf prints 64-bit numbers as strings.
+  if (!ReplaceSizes(object).ok()) return std::string();
+  std::ostringstream formatted;
+  formatted << ToTomlTable(object) << '\n';
+  return formatted.str();
+}
+
+}  // namespace quantd::server

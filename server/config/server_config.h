@@ -1,0 +1,43 @@
+// What a server runs with. proto/quantd/config/v1/server_config.proto explains each value: unit, range, default.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/session/limits.h"
+
+namespace quantd::server {
+
+enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
+enum class LogFormat : uint8_t { kText, kJson };
+
+struct ServerConfig {
+  std::vector<std::string> listen = {"127.0.0.1:50051"};
+  std::string admin_listen;
+  std::string unix_mode = "0660";
+  std::vector<uint32_t> unix_allowed_uids;
+  uint32_t compute_threads = 0;
+  std::string spool_directory = "/tmp";
+  bool reflection = true;
+  uint64_t transport_bytes_max = 128u << 20;
+  Limits limits;
+  LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+  absl::Duration drain_delay = absl::ZeroDuration();
+  absl::Duration drain_deadline = absl::Seconds(25);
+};
+
+// INVALID_ARGUMENT for the first value out of range: names the field, its value and what is allowed.
+// `listen` may be empty: a server inside another program needs no listener.
+absl::Status Validate(const ServerConfig& config);
+
+// compute_threads, or the processors that this process may use where that is 0.
+uint32_t ComputeThreads(const ServerConfig& config);
+
+// The permissions that `unix_mode` spells; the mode must be valid.
+uint32_t UnixMode(const ServerConfig& config);
+
+}  // namespace quantd::server

@@ -1,0 +1,124 @@
+#include "server/config/server_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "proto/codec/frame_codec.h"
+
+namespace quantd::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ServerConfig, DefaultsAreValid) { EXPECT_TRUE(Validate(ServerConfig()).ok()) << Validate(ServerConfig()); }
+
+TEST(ServerConfig, NeedsNoListenerInsideAnotherProgram) {
+  ServerConfig config;
+  config.listen.clear();
+  EXPECT_TRUE(Validate(config).ok()) << Validate(config);
+}
+
+struct Limit {
+  const char* field;
+  std::function<void(ServerConfig&)> within;  // the last value that is allowed
+  std::function<void(ServerConfig&)> beyond;  // the first that is not
+};
+
+class ServerConfigLimit : public ::testing::TestWithParam<Limit> {};
+
+TEST_P(ServerConfigLimit, IsTheLastValueAllowed) {
+  ServerConfig config;
+  GetParam().within(config);
+  EXPECT_TRUE(Validate(config).ok()) << Validate(config);
+}
+
+TEST_P(ServerConfigLimit, RefusesTheNextValueAndNamesTheFieldAndWhatToDo) {
+  ServerConfig config;
+  GetParam().beyond(config);
+  const absl::Status status = Validate(config);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(GetParam().field));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("set it"));
+}
+
+Limit Of(const char* field, std::function<void(ServerConfig&)> within, std::function<void(ServerConfig&)> beyond) {
+  return Limit{field, std::move(within), std::move(beyond)};
+}
+
+#define SET(expression) [](ServerConfig& config) { config.expression; }
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ServerConfigLimit,
+    ::testing::Values(
+        Of("listen", SET(listen.assign(16, ":0")), SET(listen.assign(17, ":0"))),
+        Of("unix_listener.mode", SET(unix_mode = "0600"), SET(unix_mode = "0577")),
+        Of("unix_listener.mode", SET(unix_mode = "0777"), SET(unix_mode = "1000")),
+        Of("unix_listener.mode", SET(unix_mode = "0660"), SET(unix_mode = "660")),
+        Of("unix_listener.mode", SET(unix_mode = "0660"), SET(unix_mode = "0668")),
+        Of("unix_listener.allowed_uids", SET(unix_allowed_uids.assign(64, 1)), SET(unix_allowed_uids.assign(65, 1))),
+        Of("compute_threads", SET(compute_threads = 1024), SET(compute_threads = 1025)),
+        Of("spool_directory", SET(spool_directory = "/"), SET(spool_directory = "")),
+        Of("transport_bytes_max", SET(transport_bytes_max = 64u << 20), SET(transport_bytes_max = (64u << 20) - 1)),
+        Of("transport_bytes_max", SET(transport_bytes_max = 64ull << 30), SET(transport_bytes_max = (64ull << 30) + 1)),
+        Of("limits.slot_bytes", SET(limits.slot_bytes = 1u << 20), SET(limits.slot_bytes = (1u << 20) - 4096)),
+        Of("limits.slot_bytes", SET(limits.slot_bytes = 64u << 20), SET(limits.slot_bytes = (64u << 20) + 4096)),
+        Of("limits.slot_bytes", SET(limits.slot_bytes = (2u << 20) + 4096), SET(limits.slot_bytes = (2u << 20) + 1)),
+        Of("limits.slots_max", SET(limits.slots_max = 65536), SET(limits.slots_max = 65537)),
+        Of("limits.slots_max", SET(limits.slots_max = 4), SET(limits.slots_max = 1)),
+        Of("limits.slots_per_stream_max", SET(limits.slots_per_stream_max = 2), SET(limits.slots_per_stream_max = 1)),
+        Of("limits.slots_per_stream_max", SET(limits.slots_per_stream_max = 24), SET(limits.slots_per_stream_max = 25)),
+        Of("limits.window_bytes", SET(limits.window_bytes = 256u << 10), SET(limits.window_bytes = (256u << 10) - 1)),
+        Of("limits.window_bytes", SET(limits.window_bytes = 1u << 30), SET(limits.window_bytes = (1u << 30) + 1)),
+        Of("limits.response_data_bytes", SET(limits.response_data_bytes = 4096),
+           SET(limits.response_data_bytes = 4095)),
+        Of("limits.response_data_bytes", SET(limits.response_data_bytes = wire::kFrameDataBytesMax),
+           SET(limits.response_data_bytes = wire::kFrameDataBytesMax + 1)),
+        Of("limits.spool_bytes_max", SET(limits.spool_bytes_max = 1ull << 50),
+           SET(limits.spool_bytes_max = (1ull << 50) + 1)),
+        Of("limits.spool_bytes_per_stream_max", SET(limits.spool_bytes_per_stream_max = 4ull << 30),
+           SET(limits.spool_bytes_per_stream_max = (4ull << 30) + 1)),
+        Of("limits.streams_max", SET(limits.streams_max = 65536), SET(limits.streams_max = 65537)),
+        Of("limits.streams_max", SET(limits.streams_max = 128), SET(limits.streams_max = 0)),
+        Of("limits.streams_per_principal_max", SET(limits.streams_per_principal_max = 1),
+           SET(limits.streams_per_principal_max = 0)),
+        Of("limits.streams_per_principal_max", SET(limits.streams_per_principal_max = 256),
+           SET(limits.streams_per_principal_max = 257)),
+        Of("limits.overrides_max", SET(limits.overrides_max = 1), SET(limits.overrides_max = 0)),
+        Of("limits.overrides_max", SET(limits.overrides_max = 1024), SET(limits.overrides_max = 1025)),
+        Of("limits.name_bytes_max", SET(limits.name_bytes_max = 1), SET(limits.name_bytes_max = 0)),
+        Of("limits.name_bytes_max", SET(limits.name_bytes_max = 4096), SET(limits.name_bytes_max = 4097)),
+        Of("limits.stall_max", SET(limits.stall_max = absl::Seconds(1)),
+           SET(limits.stall_max = absl::Milliseconds(999))),
+        Of("limits.stall_max", SET(limits.stall_max = absl::Hours(1)), SET(limits.stall_max = absl::Seconds(3601))),
+        Of("drain.delay", SET(drain_delay = absl::Minutes(10)), SET(drain_delay = absl::Seconds(601))),
+        Of("drain.delay", SET(drain_delay = absl::ZeroDuration()), SET(drain_delay = -absl::Seconds(1))),
+        Of("drain.deadline", SET(drain_deadline = absl::Hours(1)), SET(drain_deadline = absl::Seconds(3601)))));
+
+#undef SET
+
+TEST(ServerConfig, RefusesAListenEntryThatIsNoAddress) {
+  ServerConfig config;
+  config.listen = {":0", "nowhere"};
+  EXPECT_THAT(std::string(Validate(config).message()), HasSubstr("\"nowhere\""));
+}
+
+TEST(ServerConfig, RefusesAUnixAdminListener) {
+  ServerConfig config;
+  config.admin_listen = "unix:/run/admin.sock";
+  EXPECT_THAT(std::string(Validate(config).message()), HasSubstr("admin_listen"));
+}
+
+TEST(ServerConfig, ComputesOnAsManyThreadsAsSaidElseOnEveryProcessor) {
+  ServerConfig config;
+  config.compute_threads = 7;
+  EXPECT_EQ(ComputeThreads(config), 7u);
+  config.compute_threads = 0;
+  EXPECT_GE(ComputeThreads(config), 1u);
+}
+
+TEST(ServerConfig, ReadsTheModeAsOctal) { EXPECT_EQ(UnixMode(ServerConfig()), 0660u); }
+
+}  // namespace
+}  // namespace quantd::server
