@@ -25,3 +25,24 @@ configure_log() {
   mkdir -p build
   echo "build/configure-$1.log"
 }
+
+# listening_address LOG PID: the address in the first `listening` line of a starting quantd's log; fails if the process ends first.
+listening_address() {
+  tries=0
+  until address=$(sed -n 's/.* listening .*address=\([^ ]*\).*/\1/p' "$1" | head -n 1) && [ -n "$address" ]; do
+    [ -d "/proc/$2" ] || fail "quantd ended at once: $(cat "$1")"
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || fail "quantd does not listen after 10 s: $(cat "$1")"
+    sleep 0.1
+  done
+  echo "$address"
+}
+
+# The last process of the chain that begins at the process $1: what sudo and unshare were asked to run.
+last_descendant() {
+  process=$1
+  while read -r process_child _ <"/proc/$process/task/$process/children" && [ -n "$process_child" ]; do
+    process=$process_child
+  done
+  echo "$process"
+}
