@@ -1,8 +1,8 @@
 // The mean of all block scales, which double quantization subtracts, in an order that no chunking can change.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <span>
 
 namespace quantd {
 

@@ -10,13 +10,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/format/element.h"
 
 namespace quantd {
 
-enum class Element : uint8_t { kNf4, kFp4Bnb };
 enum class Grouping : uint8_t { kBlock };
 enum class ScaleDtype : uint8_t { kFloat32 };
-enum class NestedCode : uint8_t { kDynamic8 };
 enum class Arithmetic : uint8_t { kStrict, kBitsandbytes };
 // What becomes of NaN and infinite input. kReject: an error that names the first one. kSaturate: NaN counts as +0, an
 // infinity as the largest finite value of its type and sign. kLibrary: what the library's own kernel does.

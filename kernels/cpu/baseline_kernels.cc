@@ -1,0 +1,7 @@
+#include "kernels/cpu/block_kernels-inl.h"
+
+namespace quantd {
+
+constinit const KernelTable kBaselineKernels = MakeKernelTable("scalar");
+
+}  // namespace quantd

@@ -1,0 +1,7 @@
+#include "kernels/cpu/kernel_table.h"
+
+namespace quantd {
+
+const KernelTable& BestKernels() { return kBaselineKernels; }
+
+}  // namespace quantd

@@ -1,0 +1,18 @@
+// Double quantization: block scales themselves become 8-bit codes with one float32 per nested block.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace quantd {
+
+inline constexpr uint32_t kNestedBlockScales = 256;
+
+// One nested block of `count` (1 to 256) float32 scales: one code byte each, and one float32 nested scale.
+void EncodeNestedBlock(const std::byte* scales, uint32_t count, float offset, std::byte* codes,
+                       std::byte* nested_scale);
+
+// The reverse.
+void DecodeNestedBlock(const std::byte* codes, uint32_t count, float nested_scale, float offset, std::byte* scales);
+
+}  // namespace quantd

@@ -1,0 +1,42 @@
+// bitsandbytes' FP4: sign and a 3-bit magnitude whose codes are not in the order of their values.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <string_view>
+
+#include "kernels/format/element.h"
+
+namespace quantd {
+
+// The magnitude of codes 0 to 7; bit 3 is the sign.
+inline constexpr float kFp4BnbMagnitudes[8] = {0.0f, 0.005208333333f, 0.66666667f, 1.0f, 0.33333333f,
+                                               0.5f, 0.16666667f,     0.25f};
+
+// Between magnitudes in rising order: bitsandbytes' own literals, not the exact midpoints.
+inline constexpr float kFp4BnbThresholds[7] = {0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f,
+                                               0.4166667f,  0.583333f,  0.8333333f};
+
+struct Fp4Bnb {
+  static constexpr Element kElement = Element::kFp4Bnb;
+  static constexpr std::string_view kName = "fp4_bnb";
+  static constexpr int kBits = 4;
+
+  // A tie takes the smaller magnitude. -0 and NaN take 0; any other negative value has the sign bit.
+  static constexpr uint8_t Encode(float value) {
+    const float magnitude = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0x7fffffffu);
+    int rank = 0;
+    for (const float threshold : kFp4BnbThresholds) rank += magnitude > threshold;
+    // Ranks 0 to 7 have the codes 0, 1, 6, 7, 4, 5, 2, 3.
+    const int code = rank ^ (rank & 2) << 1;
+    return static_cast<uint8_t>(code | (value < 0) << 3);
+  }
+
+  // code < 16. Code 8 is -0.
+  static constexpr float Decode(uint8_t code) {
+    const float magnitude = kFp4BnbMagnitudes[code & 7];
+    return (code & 8) != 0 ? -magnitude : magnitude;
+  }
+};
+
+}  // namespace quantd
