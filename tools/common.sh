@@ -20,10 +20,10 @@ as_root() {
   fi
 }
 
-# Where the output of `cmake --preset PRESET` goes.
-configure_log() {
+# configure PRESET: cmake's long answer is shown only if it fails.
+configure() {
   mkdir -p build
-  echo "build/configure-$1.log"
+  cmake --preset "$1" >"build/configure-$1.log" 2>&1 || fail "cmake --preset $1 failed: $(cat "build/configure-$1.log")"
 }
 
 # listening_address LOG PID: the address in the first `listening` line of a starting quantd's log; fails if the process ends first.

@@ -31,7 +31,7 @@ lint_proto() {
 # Every .cc file, or only those that differ from the commit $QUANTD_TIDY_SINCE.
 lint_tidy() {
   ensure_packages "linting" "$LINT_PACKAGES"
-  cmake --preset tidy >/dev/null
+  configure tidy
   cmake --build --preset tidy >/dev/null
   if [ -n "${QUANTD_TIDY_SINCE:-}" ]; then
     files=$(git diff --name-only --diff-filter=d "$QUANTD_TIDY_SINCE" -- '*.cc')
@@ -43,11 +43,7 @@ lint_tidy() {
   run-clang-tidy-19 -quiet -j "$(nproc)" -p build/tidy $files 2>/dev/null
 }
 
-lint_docs() {
-  tools/check_readme.sh
-}
-
-[ $# -gt 0 ] || set -- format shell proto tidy docs
+[ $# -gt 0 ] || set -- format shell proto tidy
 for part in "$@"; do
   say "lint: $part"
   "lint_$part"
