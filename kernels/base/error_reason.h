@@ -39,6 +39,7 @@ inline constexpr std::string_view kSpoolFailed = "SPOOL_FAILED";  // RESOURCE_EX
 inline constexpr std::string_view kPrincipalStreams = "PRINCIPAL_STREAMS";  // RESOURCE_EXHAUSTED
 inline constexpr std::string_view kServerStreams = "SERVER_STREAMS";        // UNAVAILABLE
 inline constexpr std::string_view kServerDraining = "SERVER_DRAINING";      // UNAVAILABLE
+inline constexpr std::string_view kStalled = "STALLED";                     // DEADLINE_EXCEEDED
 inline constexpr std::string_view kBackendFailed = "BACKEND_FAILED";        // INTERNAL
 
 }  // namespace quantd::reason

@@ -3,24 +3,36 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace quantd::server {
 
+inline constexpr uint64_t kSlotBytesMin = 1 << 20;
+inline constexpr uint64_t kSlotBytesMax = 64 << 20;
+inline constexpr uint64_t kSlotBytesMultiple = 4 << 10;  // a page
+inline constexpr uint64_t kWindowBytesMax = 1 << 30;
+inline constexpr uint64_t kSpoolBytesMax = uint64_t{1} << 44;
+
 struct Limits {
-  uint64_t slot_bytes = 4u << 20;           // 1 MiB to 64 MiB, a multiple of 4 KiB
-  uint32_t slots_max = 24;                  // at least 2; slot_bytes · slots_max is the memory bound of the data plane
-  uint32_t slots_per_stream_max = 4;        // 2 to slots_max
-  uint64_t window_bytes = 8u << 20;         // credit of one tensor; at least the initial window
-  uint32_t response_data_bytes = 1u << 20;  // data of one response frame, at most wire::kFrameDataBytesMax
-  uint64_t spool_bytes_max = 4ull << 30;    // all streams together
-  uint64_t spool_bytes_per_stream_max = 1ull << 30;
-  uint32_t streams_max = 256;
-  uint32_t streams_per_principal_max = 128;
-  uint32_t overrides_max = 32;    // of one scheme request
-  uint32_t name_bytes_max = 512;  // of a tensor
-  absl::Duration stall_max =
-      absl::Seconds(60);  // without progress, on either side, inside a tensor or with results unread
+  // kSlotBytesMin to kSlotBytesMax. 6 MiB hold the largest unit of the presets: 4096 · 256 float32 with their codes and
+  // scales. Pages that no tensor needs are never touched.
+  uint64_t slot_bytes = 6 << 20;
+  uint32_t slots_max = 16;                 // 2 to 4096; slot_bytes · slots_max bounds the memory of the data plane
+  uint32_t slots_per_stream_max = 4;       // 2 to slots_max
+  uint64_t window_bytes = 8 << 20;         // credit of one tensor: slot_bytes, so that every unit can be sent, to 1 GiB
+  uint32_t response_data_bytes = 1 << 20;  // data of one response: 4 KiB to wire::kFrameDataBytesMax
+  uint64_t spool_bytes_max = uint64_t{4} << 30;             // all streams together: 0 to 16 TiB
+  uint64_t spool_bytes_per_stream_max = uint64_t{1} << 30;  // 0 to spool_bytes_max
+  uint32_t streams_max = 256;                               // 1 to 65536
+  uint32_t streams_per_principal_max = 128;                 // 1 to streams_max
+  uint32_t overrides_max = 32;                              // of one scheme: 1 to 1024
+  uint32_t name_bytes_max = 512;                            // of a tensor: 1 to 4096
+  // 10 ms to 24 h without progress, inside a tensor or with results unread.
+  absl::Duration stall_max = absl::Seconds(60);
 };
+
+// INVALID_ARGUMENT that names the field and its range.
+absl::Status Validate(const Limits& limits);
 
 }  // namespace quantd::server

@@ -1,0 +1,192 @@
+#include "server/rpc/quantization_service.h"
+
+#include <algorithm>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "grpcpp/server_context.h"
+#include "kernels/base/error.h"
+#include "kernels/base/status_macros.h"
+#include "proto/codec/frame_codec.h"
+#include "quantd/v1/quantization_service.grpc.pb.h"
+#include "server/rpc/bulk_reactor.h"
+#include "server/rpc/grpc_status.h"
+#include "server/rpc/server_info.h"
+#include "server/session/admission.h"
+#include "server/session/compute_pool.h"
+#include "server/session/slot_arena.h"
+#include "server/session/spool.h"
+
+namespace quantd::server {
+namespace {
+
+// Bulk methods take and give raw bytes, the others messages.
+using GrpcService = v1::QuantizationService::WithRawCallbackMethod_Quantize<
+    v1::QuantizationService::WithRawCallbackMethod_Dequantize<v1::QuantizationService::WithCallbackMethod_ListSchemes<
+        v1::QuantizationService::WithCallbackMethod_GetServerInfo<v1::QuantizationService::Service>>>>;
+
+Principal PrincipalOf(const grpc::CallbackServerContext& rpc) {
+  const auto auth = rpc.auth_context();
+  if (auth == nullptr) return {};
+  const auto values = auth->FindPropertyValues(std::string(kPrincipalProperty));
+  return values.empty() ? Principal{} : Principal{std::string(values.front().data(), values.front().size())};
+}
+
+class OpenSessions final : public SessionRegistry {
+ public:
+  void Add(std::shared_ptr<StreamSession> session) override {
+    absl::MutexLock lock(&mutex_);
+    sessions_.insert(std::move(session));
+  }
+  void Remove(const std::shared_ptr<StreamSession>& session) override {
+    absl::MutexLock lock(&mutex_);
+    sessions_.erase(session);
+  }
+  std::vector<std::shared_ptr<StreamSession>> Snapshot() const {
+    absl::MutexLock lock(&mutex_);
+    return {sessions_.begin(), sessions_.end()};
+  }
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::set<std::shared_ptr<StreamSession>> sessions_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Looks at all sessions several times in every stall_max.
+class StallWatch {
+ public:
+  StallWatch(const OpenSessions& sessions, absl::Duration stall_max)
+      : period_(std::clamp(stall_max / 4, absl::Milliseconds(5), absl::Seconds(1))),
+        thread_([this, &sessions] { Watch(sessions); }) {}
+  ~StallWatch() {
+    ending_.Notify();
+    thread_.join();
+  }
+
+ private:
+  void Watch(const OpenSessions& sessions) {
+    while (!ending_.WaitForNotificationWithTimeout(period_)) {
+      for (const auto& session : sessions.Snapshot()) session->CheckStall();
+    }
+  }
+
+  const absl::Duration period_;
+  absl::Notification ending_;
+  std::thread thread_;
+};
+
+class Service final : public QuantizationService, private GrpcService {
+ public:
+  Service(const ServiceOptions& options, Backend& backend, const Clock& clock, RpcLog& log)
+      : options_(options),
+        accept_constants_{options.limits.window_bytes, wire::kFrameDataBytesMax, options.server_instance,
+                          options.epoch},
+        backend_(backend),
+        clock_(clock),
+        log_(log),
+        admission_(options_.limits),
+        spool_budget_({.directory = options.spool_directory,
+                       .bytes_max = options.limits.spool_bytes_max,
+                       .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
+        compute_pool_(options.compute_threads),
+        stall_watch_(open_sessions_, options.limits.stall_max) {}
+
+  // Slots that gRPC still holds keep the arena, but must not look for somebody who waits.
+  ~Service() override {
+    if (arena_ != nullptr) arena_->Close();
+  }
+
+  absl::Status MakeSlots() {
+    const auto soon = [this](std::function<void()> work) { compute_pool_.Submit(Priority::kHigh, std::move(work)); };
+    QUANTD_ASSIGN_OR_RETURN(arena_, SlotArena::Create(options_.limits.slot_bytes, options_.limits.slots_max, soon));
+    return absl::OkStatus();
+  }
+
+  grpc::Service* service() override { return this; }
+
+  void BeginDrain() override {
+    admission_.BeginDrain();
+    for (const auto& session : open_sessions_.Snapshot()) session->BeginDrain();
+  }
+
+  uint32_t open_streams() const override { return admission_.streams(); }
+
+ private:
+  using BidiReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+  BidiReactor* Quantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, Direction::kQuantize); }
+  BidiReactor* Dequantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, Direction::kDequantize); }
+
+  BidiReactor* Open(grpc::CallbackServerContext& rpc, Direction direction) {
+    Principal principal = PrincipalOf(rpc);
+    auto ticket = admission_.Enter(principal);
+    if (!ticket.ok()) {
+      log_.Record({.method = direction == Direction::kQuantize ? "Quantize" : "Dequantize",
+                   .peer = rpc.peer(),
+                   .principal = principal.name,
+                   .status = ticket.status(),
+                   .reason = DetailsOf(ticket.status()).reason});
+      const bool passes = absl::IsUnavailable(ticket.status());
+      rpc.AddTrailingMetadata("grpc-retry-pushback-ms", passes ? std::to_string(kRetryDelayMs) : "-1");
+      return new RefusedReactor(ticket.status());
+    }
+    const SessionEnvironment environment{
+        direction,
+        options_.limits,
+        backend_,
+        *arena_,
+        spool_budget_,
+        clock_,
+        [this](Priority priority, std::function<void()> work) { compute_pool_.Submit(priority, std::move(work)); }};
+    return new BulkReactor({rpc, accept_constants_, clock_, log_, open_sessions_}, environment, std::move(principal),
+                           *std::move(ticket));
+  }
+
+  grpc::ServerUnaryReactor* ListSchemes(grpc::CallbackServerContext* rpc, const v1::ListSchemesRequest*,
+                                        v1::ListSchemesResponse* response) override {
+    *response = DescribeSchemes();
+    return Answer(*rpc, "ListSchemes");
+  }
+
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* rpc, const v1::GetServerInfoRequest*,
+                                          v1::GetServerInfoResponse* response) override {
+    *response = DescribeServer(options_, backend_, PrincipalOf(*rpc));
+    return Answer(*rpc, "GetServerInfo");
+  }
+
+  grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext& rpc, const char* method) {
+    log_.Record({.method = method, .peer = rpc.peer(), .principal = PrincipalOf(rpc).name});
+    grpc::ServerUnaryReactor* reactor = rpc.DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  const ServiceOptions options_;
+  const AcceptConstants accept_constants_;
+  Backend& backend_;
+  const Clock& clock_;
+  RpcLog& log_;
+  Admission admission_;
+  SpoolBudget spool_budget_;
+  OpenSessions open_sessions_;
+  std::shared_ptr<SlotArena> arena_;
+  ComputePool compute_pool_;  // after all that its work uses
+  StallWatch stall_watch_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<QuantizationService>> QuantizationService::Create(const ServiceOptions& options,
+                                                                                 Backend& backend, const Clock& clock,
+                                                                                 RpcLog& log) {
+  QUANTD_RETURN_IF_ERROR(Validate(options.limits));
+  if (options.compute_threads == 0) return absl::InvalidArgumentError("compute_threads is 0; choose at least 1.");
+  auto service = std::make_unique<Service>(options, backend, clock, log);
+  QUANTD_RETURN_IF_ERROR(service->MakeSlots());
+  return service;
+}
+
+}  // namespace quantd::server

@@ -1,0 +1,19 @@
+// The answers of the two unary methods.
+#pragma once
+
+#include "quantd/v1/quantization_service.pb.h"
+#include "server/rpc/quantization_service.h"
+#include "server/session/principal.h"
+
+namespace quantd::server {
+
+// Every preset, as the planner has them.
+v1::ListSchemesResponse DescribeSchemes();
+
+v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Backend& backend,
+                                         const Principal& caller);
+
+// Data that a client may send before its Accept: the protocol's constant.
+inline constexpr uint32_t kInitialWindowBytes = 256 << 10;
+
+}  // namespace quantd::server

@@ -1,0 +1,109 @@
+// The stream's frames as plain values: what server/rpc makes of the wire, and what it turns into the wire.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "kernels/scheme/plan.h"
+#include "server/session/compute_pool.h"
+
+namespace quantd::server {
+
+enum class DevicePolicy : uint8_t { kAuto, kCpu, kGpu };
+enum class ChecksumKind : uint8_t { kWherePresent, kCrc32c, kNone };
+
+// quantd.v1.TensorHeader.
+struct TensorRequest {
+  std::string name;
+  DataType dtype{};
+  std::vector<uint64_t> shape;
+  SchemeRequest scheme;
+  KnownStatistics known;
+  struct Range {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+  std::optional<Range> range;
+  DevicePolicy device_policy{};
+  Priority priority = Priority::kNormal;
+  ChecksumKind checksum_kind{};
+};
+
+// quantd.v1.Piece of a request.
+struct InputPiece {
+  std::string segment;
+  uint64_t offset = 0;
+  uint32_t length = 0;
+  std::optional<uint32_t> crc32c;
+};
+
+// A request frame whose data lies where the transport put it.
+struct RequestFrame {
+  uint64_t tensor_seq = 0;
+  std::optional<absl::StatusOr<TensorRequest>> header;  // an error if it could not be converted
+  std::vector<InputPiece> pieces;
+  bool last = false;
+  std::vector<std::span<const std::byte>> data;  // valid as long as `owner`
+  uint64_t data_bytes = 0;
+  std::shared_ptr<const void> owner;
+};
+
+// quantd.v1.Piece of a response, with its bytes.
+struct OutputPiece {
+  std::string segment;
+  uint64_t offset = 0;
+  std::span<const std::byte> bytes;  // valid as long as `owner`
+  std::shared_ptr<const void> owner;
+  std::optional<uint32_t> crc32c;
+};
+
+// quantd.v1.Segment.
+struct JobSegment {
+  SegmentLayout layout;
+  uint64_t begin_bytes = 0;
+  uint64_t end_bytes = 0;
+};
+
+// quantd.v1.Accept, less what is the same for every tensor of a server.
+struct AcceptInfo {
+  SchemeRequest scheme;
+  std::vector<JobSegment> inputs;
+  std::vector<JobSegment> outputs;
+  uint64_t unit_elements = 0;
+  uint64_t batch_elements = 0;
+};
+
+// quantd.v1.Summary.
+struct SummaryInfo {
+  struct Digest {
+    std::string segment;
+    uint64_t bytes = 0;
+    std::optional<uint32_t> crc32c;
+  };
+  std::vector<Digest> outputs;
+  float amax = 0;
+  uint64_t nonfinite_count = 0;
+  absl::Duration receive_time, queue_time, compute_time, total_time;
+  std::string device;
+};
+
+// One response frame.
+struct ResponseFrame {
+  uint64_t tensor_seq = 0;
+  std::optional<AcceptInfo> accept;
+  std::vector<OutputPiece> pieces;
+  uint64_t data_bytes = 0;  // of all pieces
+  uint64_t consumed_bytes = 0;
+  absl::Status error;  // OK: none
+  std::optional<SummaryInfo> summary;
+};
+
+}  // namespace quantd::server

@@ -1,0 +1,59 @@
+#include "server/session/run.h"
+
+#include <algorithm>
+#include <span>
+
+#include "kernels/base/crc32c.h"
+#include "kernels/base/status_macros.h"
+
+namespace quantd::server {
+namespace {
+
+// The second pass finds its only input, the scales of the first, in the spool.
+absl::Status ReadSpooledInput(const Run& run) {
+  const SegmentLayout& scales = run.plan->passes[1].inputs.front();
+  const auto [begin, end] = run.plan->BytesOf(scales, run.units.begin_unit, run.units.end_unit);
+  const uint64_t base = run.units.inputs[0] - run.memory.data;
+  return run.spool->ReadAt(begin, std::span(run.memory.data + base, end - begin));
+}
+
+void CutIntoPieces(Run& run, const SegmentLayout& segment, std::span<const std::byte> bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const auto part = bytes.first(std::min<uint64_t>(bytes.size(), run.piece_bytes_max));
+    OutputPiece piece{segment.name, offset, part, run.memory.slot, std::nullopt};
+    if (run.checksums) piece.crc32c = ExtendCrc32c(0, part);
+    run.pieces.push_back(std::move(piece));
+    bytes = bytes.subspan(part.size());
+    offset += part.size();
+  }
+}
+
+absl::Status ComputeUnits(Run& run, Backend& backend) {
+  if (run.units.pass == 1) QUANTD_RETURN_IF_ERROR(ReadSpooledInput(run));
+  QUANTD_ASSIGN_OR_RETURN(run.result, backend.Run(*run.plan, run.units, *run.cancelled));
+  const Pass& pass = run.plan->passes[run.units.pass];
+  for (size_t i = 0; i < pass.outputs.size(); ++i) {
+    const SegmentLayout& segment = pass.outputs[i];
+    if (segment.whole_tensor()) continue;
+    const auto [begin, end] = run.plan->BytesOf(segment, run.units.begin_unit, run.units.end_unit);
+    const std::span<const std::byte> bytes(run.units.outputs[i], end - begin);
+    if (segment.name == kSpooledScalesSegment) {
+      QUANTD_RETURN_IF_ERROR(run.spool->WriteAt(begin, bytes));
+    } else {
+      CutIntoPieces(run, segment, bytes, begin);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void Compute(Run& run, Backend& backend, const Clock& clock) {
+  const absl::Time started_at = clock.Now();
+  run.queue_time = started_at - run.ready_at;
+  run.status = run.cancelled->load(std::memory_order_acquire) ? absl::CancelledError("cancelled before it was computed")
+                                                              : ComputeUnits(run, backend);
+  run.compute_time = clock.Now() - started_at;
+}
+
+}  // namespace quantd::server

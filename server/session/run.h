@@ -1,0 +1,49 @@
+// A run: consecutive units of one batch that are computed together, with everything the computing thread needs and
+// nothing it shares.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "kernels/backend/backend.h"
+#include "kernels/base/clock.h"
+#include "kernels/scheme/batch_layout.h"
+#include "server/session/frame.h"
+#include "server/session/region_allocator.h"
+#include "server/session/spool.h"
+
+namespace quantd::server {
+
+struct Run {
+  // Set by the tensor, unchanged while the run is computed.
+  std::shared_ptr<const Plan> plan;
+  std::shared_ptr<const std::atomic<bool>> cancelled;
+  std::shared_ptr<Spool> spool;  // null without one
+  Region memory;
+  std::shared_ptr<const void> whole_tensor_inputs;  // keeps what units.inputs points to outside of the region
+  UnitBatch units;
+  uint64_t input_bytes = 0;  // that the client sent for these units
+  uint32_t piece_bytes_max = 0;
+  bool checksums = true;
+  absl::Time ready_at;
+
+  // Set by Compute.
+  absl::Status status;
+  BatchResult result;
+  std::vector<OutputPiece> pieces;  // what goes on the wire, in order; they keep the slot
+  absl::Duration queue_time, compute_time;
+
+  // Set by the tensor when the computing thread has given the run back.
+  bool done = false;
+};
+
+// Computes the run on this thread: reads its input from the spool if it is of the second pass, runs the backend, spools
+// what the second pass will need, and cuts the output into pieces with their CRC32C. Never fails otherwise than in
+// run.status.
+void Compute(Run& run, Backend& backend, const Clock& clock);
+
+}  // namespace quantd::server

@@ -1,0 +1,96 @@
+// The slots: the memory that tensors pass through on their way from wire to wire, and at the same time its bound.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+
+namespace quantd::server {
+
+// How many slots one stream holds, and may hold. Changed by the arena alone, under its lock.
+struct SlotAccount {
+  explicit SlotAccount(uint32_t max) : slots_max(max) {}
+  const uint32_t slots_max;
+  uint32_t slots = 0;
+};
+
+// Memory of slot_bytes; goes back to the arena with its last reference, wherever that is: a tensor, a computation, or a
+// slice in the transport.
+class Slot;
+using SlotPtr = std::shared_ptr<Slot>;
+
+// A fixed number of slots in one memfd, so that another process can map them. Pages are taken from the system when
+// first written. The arena lives until its last slot has come back, even if its owner is gone. Safe from any thread.
+class SlotArena : public std::enable_shared_from_this<SlotArena> {
+ public:
+  // Runs a function soon, on another stack: never inside the call.
+  using Executor = std::function<void(std::function<void()>)>;
+
+  // RESOURCE_EXHAUSTED if the address space or the memfd cannot be had.
+  static absl::StatusOr<std::shared_ptr<SlotArena>> Create(uint64_t slot_bytes, uint32_t slots_max, Executor executor);
+  ~SlotArena();
+  SlotArena(const SlotArena&) = delete;
+  SlotArena& operator=(const SlotArena&) = delete;
+
+  // A slot now, if one is free, nobody who could use it waits longer, and the account is below its maximum. Otherwise
+  // null, and `ready` gets one through the executor as soon as that changes, first come first served. After Close
+  // `ready` may never be called.
+  SlotPtr AcquireOr(const std::shared_ptr<SlotAccount>& account, std::function<void(SlotPtr)> ready);
+
+  // Forgets everybody who waits; from now on slots are only taken back.
+  void Close();
+
+  uint64_t slot_bytes() const { return slot_bytes_; }
+  uint32_t free_slots() const;
+
+ private:
+  friend class Slot;
+  struct Waiter {
+    std::shared_ptr<SlotAccount> account;
+    std::function<void(SlotPtr)> ready;
+  };
+
+  SlotArena(int memfd, std::byte* memory, uint64_t slot_bytes, uint32_t slots_max, Executor executor);
+  SlotPtr Lend(const std::shared_ptr<SlotAccount>& account) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeBack(uint32_t index, SlotAccount& account);
+
+  const int memfd_;
+  std::byte* const memory_;
+  const uint64_t slot_bytes_;
+  const uint32_t slots_max_;
+  const Executor executor_;
+
+  mutable absl::Mutex mutex_;
+  std::vector<uint32_t> free_
+      ABSL_GUARDED_BY(mutex_);  // last in, first out: warm pages first, and cold ones never touched
+  std::deque<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+class Slot {
+ public:
+  ~Slot() { arena_->TakeBack(index_, *account_); }
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+
+  std::byte* data() const { return arena_->memory_ + index_ * arena_->slot_bytes_; }
+  uint64_t bytes() const { return arena_->slot_bytes_; }
+
+ private:
+  friend class SlotArena;
+  Slot(std::shared_ptr<SlotArena> arena, uint32_t index, std::shared_ptr<SlotAccount> account)
+      : arena_(std::move(arena)), index_(index), account_(std::move(account)) {}
+
+  const std::shared_ptr<SlotArena> arena_;
+  const uint32_t index_;
+  const std::shared_ptr<SlotAccount> account_;
+};
+
+}  // namespace quantd::server

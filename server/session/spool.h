@@ -1,0 +1,82 @@
+// Where a tensor's scales wait until all of them are known.
+#pragma once
+
+#include <sys/types.h>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+
+namespace quantd::server {
+
+// The file operations of a spool; tests make them fail. Like their namesakes: negative and errno on failure.
+struct SpoolFileOps {
+  std::function<int(const std::string& directory)> open_unnamed;  // read-write, gone with its descriptor
+  std::function<ssize_t(int, const void*, size_t, off_t)> pwrite;
+  std::function<ssize_t(int, void*, size_t, off_t)> pread;
+
+  static SpoolFileOps Real();
+};
+
+struct SpoolOptions {
+  std::string directory;                // a real disk: the point is to keep this out of memory
+  uint64_t bytes_max = 0;               // all spools together
+  uint64_t bytes_per_stream_max = 0;    // spools of one stream together
+  uint64_t memory_bytes_max = 1 << 20;  // a spool up to this size needs no file
+};
+
+class Spool;
+
+// Counts what all spools of a server hold. Must outlive its spools. Safe from any thread.
+class SpoolBudget {
+ public:
+  explicit SpoolBudget(SpoolOptions options, SpoolFileOps ops = SpoolFileOps::Real());
+
+  // A spool of `bytes`. `stream_bytes` is what the stream's other spools hold.
+  // RESOURCE_EXHAUSTED with reason SPOOL_BUDGET (the message names the remedy) or SPOOL_FAILED (no file could be made).
+  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes, uint64_t stream_bytes);
+
+  uint64_t bytes_reserved() const;
+
+ private:
+  friend class Spool;
+  void Release(uint64_t bytes);
+
+  const SpoolOptions options_;
+  const SpoolFileOps ops_;
+  mutable absl::Mutex mutex_;
+  uint64_t bytes_reserved_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// Bytes by position. Parts that do not overlap may be written and read from any threads at once.
+class Spool {
+ public:
+  ~Spool();
+  Spool(const Spool&) = delete;
+  Spool& operator=(const Spool&) = delete;
+
+  uint64_t bytes() const { return bytes_; }
+
+  // [offset, offset + size) must lie inside the spool.
+  // RESOURCE_EXHAUSTED (full disk) or INTERNAL, with reason SPOOL_FAILED.
+  absl::Status WriteAt(uint64_t offset, std::span<const std::byte> source);
+  absl::Status ReadAt(uint64_t offset, std::span<std::byte> target) const;
+
+ private:
+  friend class SpoolBudget;
+  Spool(SpoolBudget& budget, uint64_t bytes, int fd);
+
+  SpoolBudget& budget_;
+  const uint64_t bytes_;
+  const int fd_;  // -1: in memory
+  std::unique_ptr<std::byte[]> memory_;
+};
+
+}  // namespace quantd::server

@@ -1,0 +1,398 @@
+#include "server/session/stream_session.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "kernels/base/error_reason.h"
+
+namespace quantd::server {
+namespace {
+
+// Tensors that are under way at once on one stream, and frames that wait to be sent: small ones, for large ones are
+// bounded by their slots.
+constexpr size_t kTensorsMax = 64;
+constexpr size_t kOutboxFramesMax = 64;
+constexpr size_t kPiecesPerFrameMax = 64;
+
+absl::Status Draining() {
+  return MakeError(absl::StatusCode::kUnavailable, reason::kServerDraining,
+                   "the server is shutting down and takes no further tensors. Send this one to another replica, or try "
+                   "again in a few seconds.");
+}
+
+}  // namespace
+
+StreamSession::StreamSession(SessionEnvironment environment, StreamIo& io)
+    : environment_(std::move(environment)),
+      account_(std::make_shared<SlotAccount>(environment_.limits.slots_per_stream_max)),
+      io_(&io) {}
+
+// ---- What happens to the stream ----
+
+void StreamSession::Start() {
+  absl::MutexLock lock(&mutex_);
+  Pump();
+}
+
+void StreamSession::OnFrame(absl::StatusOr<RequestFrame> frame) {
+  absl::MutexLock lock(&mutex_);
+  reading_ = false;
+  if (io_ == nullptr) return;
+  if (!frame.ok()) return EndStream(frame.status());
+  if (absl::Status status = CheckFrame(*frame); !status.ok()) return EndStream(std::move(status));
+  totals_.bytes_received += frame->data_bytes;
+  frame_.emplace(*std::move(frame));
+  if (!in_tensor_) BeginTensor();
+  Pump();
+}
+
+void StreamSession::OnHalfClose() {
+  absl::MutexLock lock(&mutex_);
+  reading_ = false;
+  half_closed_ = true;
+  if (io_ == nullptr) return;
+  if (in_tensor_ && !discarding_) {
+    return EndStream(InvalidArgument(reason::kIncompleteTensor, "the stream was half-closed inside tensor " +
+                                                                    std::to_string(last_seq_) +
+                                                                    ". Set `last` in its last frame first."));
+  }
+  in_tensor_ = false;
+  discarding_ = false;
+  Pump();
+}
+
+void StreamSession::OnWritten() {
+  absl::MutexLock lock(&mutex_);
+  writing_ = false;
+  Pump();
+}
+
+void StreamSession::OnCancelled() {
+  absl::MutexLock lock(&mutex_);
+  if (io_ == nullptr) return;
+  DropEverything();
+  if (totals_.first_error.ok())
+    totals_.first_error = absl::CancelledError("the client cancelled, left, or its deadline passed");
+  std::exchange(io_, nullptr)->Finish(absl::CancelledError("cancelled"));
+}
+
+void StreamSession::BeginDrain() {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+  Pump();
+}
+
+void StreamSession::CheckStall() {
+  absl::MutexLock lock(&mutex_);
+  if (io_ == nullptr) return;
+  const absl::Time now = environment_.clock.Now();
+  const absl::Duration stall_max = environment_.limits.stall_max;
+  if (writing_) {
+    if (now - writing_since_ <= stall_max) return;
+    if (totals_.first_error.ok()) {
+      totals_.first_error =
+          MakeError(absl::StatusCode::kDeadlineExceeded, reason::kStalled, "the client did not read its results");
+    }
+    io_->Abort();  // a status would wait behind the results that nobody reads
+    return;
+  }
+  const bool work_is_idle = std::all_of(tensors_.begin(), tensors_.end(), [](const Tensor& tensor) {
+    return tensor.job == nullptr || tensor.job->idle();
+  });
+  if (reading_ && in_tensor_ && work_is_idle && now - reading_since_ > stall_max) {
+    EndStream(MakeError(absl::StatusCode::kDeadlineExceeded, reason::kStalled,
+                        "nothing came inside tensor " + std::to_string(last_seq_) + " for " +
+                            absl::FormatDuration(stall_max) +
+                            ". Send the tensor again; send empty frames to keep a stream alive."));
+  }
+}
+
+void StreamSession::Detach() {
+  absl::MutexLock lock(&mutex_);
+  io_ = nullptr;
+  DropEverything();
+}
+
+StreamTotals StreamSession::totals() const {
+  absl::MutexLock lock(&mutex_);
+  return totals_;
+}
+
+// ---- Input ----
+
+// What makes it impossible to go on with the stream. Everything else is the tensor's affair.
+absl::Status StreamSession::CheckFrame(const RequestFrame& frame) const {
+  const uint64_t expected_seq = in_tensor_ ? last_seq_ : last_seq_ + 1;
+  if (frame.tensor_seq != expected_seq) {
+    return InvalidArgument(reason::kUnexpectedTensor,
+                           "a frame has tensor_seq " + std::to_string(frame.tensor_seq) + " where " +
+                               std::to_string(expected_seq) +
+                               " is expected. Count tensors from 1 and end each with `last`.",
+                           {{"expected_tensor_seq", std::to_string(expected_seq)}});
+  }
+  uint64_t bytes = 0;
+  for (const InputPiece& piece : frame.pieces) bytes += piece.length;
+  if (bytes != frame.data_bytes) {
+    return InvalidArgument(reason::kMalformedFrame, "the pieces of a frame sum to " + std::to_string(bytes) +
+                                                        " bytes, its data has " + std::to_string(frame.data_bytes) +
+                                                        ". Make them equal.");
+  }
+  return absl::OkStatus();
+}
+
+void StreamSession::BeginTensor() {
+  const RequestFrame& frame = frame_->frame();
+  ++last_seq_;
+  in_tensor_ = true;
+  discarding_ = false;
+  Tensor& tensor = tensors_.emplace_back();
+  tensor.seq = last_seq_;
+  tensor.started_at = environment_.clock.Now();
+  if (draining_) return Fail(tensor, Draining());
+  if (!frame.header.has_value()) {
+    return Fail(tensor, InvalidArgument(reason::kMalformedFrame,
+                                        "the first frame of tensor " + std::to_string(last_seq_) +
+                                            " has no header. Send it with name, dtype, shape and scheme."));
+  }
+  if (!frame.header->ok()) return Fail(tensor, frame.header->status());
+  uint64_t spool_bytes = 0;
+  for (const Tensor& other : tensors_) spool_bytes += other.job == nullptr ? 0 : other.job->spool_bytes();
+  auto job = TensorJob::Start(**frame.header, environment_.direction, environment_.limits, environment_.spool_budget,
+                              spool_bytes, environment_.clock);
+  if (!job.ok()) return Fail(tensor, job.status());
+  tensor.job = *std::move(job);
+  tensor.accept_pending = true;
+  tensor.one_message = frame.last && tensor.job->output_bytes() <= environment_.limits.response_data_bytes;
+}
+
+void StreamSession::TakeFrame() {
+  while (frame_.has_value()) {
+    if (discarding_) {
+      EndFrame();
+      continue;
+    }
+    Tensor& tensor = tensors_.back();
+    const bool repeated_header = frame_->frame().header.has_value() && tensor.received_header;
+    absl::Status status =
+        repeated_header
+            ? InvalidArgument(reason::kMalformedFrame, "a second header inside tensor " + std::to_string(tensor.seq) +
+                                                           ". Send one, in the first frame.")
+            : tensor.job->Take(*frame_);
+    if (!status.ok()) {
+      Fail(tensor, std::move(status));
+      continue;
+    }
+    if (frame_->piece() != nullptr) return;  // needs a region first
+    EndFrame();
+    tensor.received_header = true;
+  }
+}
+
+void StreamSession::EndFrame() {
+  if (frame_->frame().last) {
+    in_tensor_ = false;
+    discarding_ = false;
+  }
+  frame_.reset();
+}
+
+void StreamSession::Fail(Tensor& tensor, absl::Status status) {
+  if (totals_.first_error.ok()) totals_.first_error = status;
+  ++totals_.tensors_failed;
+  if (tensor.job != nullptr) tensor.job->Cancel();
+  tensor.job = nullptr;
+  tensor.accept_pending = false;
+  tensor.error = std::move(status);
+  again_ = true;  // its frames can be discarded now, and its error sent
+  if (in_tensor_ && tensor.seq == last_seq_) discarding_ = true;
+}
+
+// ---- Work ----
+
+void StreamSession::Pump() {
+  if (io_ == nullptr) return;
+  if (!final_status_.has_value()) {
+    do {
+      again_ = false;
+      TakeFrame();
+      GiveRegions();
+      CollectResults();
+    } while (again_);
+    SubmitRuns();
+  }
+  WriteMore();
+  ReadMore();
+  FinishIfOver();
+}
+
+// A region may let the frame go on, which may need the next region.
+void StreamSession::GiveRegions() {
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    while (tensors_[i].job != nullptr && tensors_[i].job->RegionBytesNeeded() > 0) {
+      auto region = NewRegion(tensors_[i].job->RegionBytesNeeded());
+      if (!region.has_value()) return;
+      tensors_[i].job->GiveRegion(*std::move(region));
+      TakeFrame();
+    }
+  }
+  slot_ = nullptr;  // nobody needs it any more
+}
+
+std::optional<Region> StreamSession::NewRegion(uint64_t bytes) {
+  if (auto shared = regions_.TryShare(bytes)) return shared;
+  if (slot_ == nullptr && !waiting_for_slot_) {
+    slot_ = environment_.arena.AcquireOr(account_, [weak = weak_from_this()](SlotPtr slot) {
+      if (auto session = weak.lock()) session->OnSlot(std::move(slot));
+    });
+    waiting_for_slot_ = slot_ == nullptr;
+  }
+  if (slot_ == nullptr) return std::nullopt;
+  return regions_.Take(std::exchange(slot_, nullptr), bytes);
+}
+
+void StreamSession::OnSlot(SlotPtr slot) {
+  absl::MutexLock lock(&mutex_);
+  waiting_for_slot_ = false;
+  if (io_ == nullptr) return;
+  slot_ = std::move(slot);
+  Pump();
+}
+
+void StreamSession::SubmitRuns() {
+  for (Tensor& tensor : tensors_) {
+    if (tensor.job == nullptr) continue;
+    while (std::shared_ptr<Run> run = tensor.job->NextRun()) {
+      run->ready_at = environment_.clock.Now();
+      environment_.submit(tensor.job->priority(),
+                          [session = shared_from_this(), seq = tensor.seq, run = std::move(run)] {
+                            Compute(*run, session->environment_.backend, session->environment_.clock);
+                            session->OnComputed(seq, *run);
+                          });
+    }
+  }
+}
+
+void StreamSession::OnComputed(uint64_t seq, Run& run) {
+  absl::MutexLock lock(&mutex_);
+  const auto tensor = std::find_if(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.seq == seq; });
+  if (tensor == tensors_.end() || tensor->job == nullptr) return;
+  tensor->job->GiveBack(run);
+  Pump();
+}
+
+// ---- Output ----
+
+void StreamSession::CollectResults() {
+  while (!tensors_.empty() && CollectFrom(tensors_.front())) tensors_.pop_front();
+}
+
+// True if the tensor is through.
+bool StreamSession::CollectFrom(Tensor& tensor) {
+  if (tensor.accept_pending) {
+    FrameWithRoom(tensor, 0).accept = tensor.job->Accept();
+    tensor.accept_pending = false;
+  }
+  if (tensor.job != nullptr) {
+    auto pieces = tensor.job->TakeResults();
+    if (!pieces.ok()) {
+      Fail(tensor, pieces.status());
+    } else {
+      for (OutputPiece& piece : *pieces) {
+        ResponseFrame& frame = FrameWithRoom(tensor, piece.bytes.size());
+        frame.data_bytes += piece.bytes.size();
+        frame.consumed_bytes = tensor.job->consumed_bytes();
+        frame.pieces.push_back(std::move(piece));
+      }
+    }
+  }
+  if (tensor.job == nullptr) {
+    outbox_.push_back({.tensor_seq = tensor.seq, .error = std::move(tensor.error)});
+    return true;
+  }
+  if (!tensor.job->done()) {
+    if (tensor.job->RegionBytesNeeded() > 0 && !waiting_for_slot_) again_ = true;  // its second pass has begun
+    return false;
+  }
+  ResponseFrame& frame = FrameWithRoom(tensor, 0);
+  frame.consumed_bytes = tensor.job->consumed_bytes();
+  frame.summary = tensor.job->Summary();
+  frame.summary->total_time = environment_.clock.Now() - tensor.started_at;
+  frame.summary->device = std::string(environment_.backend.name());
+  ++totals_.tensors_done;
+  totals_.receive_time += frame.summary->receive_time;
+  totals_.queue_time += frame.summary->queue_time;
+  totals_.compute_time += frame.summary->compute_time;
+  return true;
+}
+
+ResponseFrame& StreamSession::FrameWithRoom(const Tensor& tensor, uint64_t bytes) {
+  const bool fits = !outbox_.empty() && outbox_.back().tensor_seq == tensor.seq &&
+                    outbox_.back().data_bytes + bytes <= environment_.limits.response_data_bytes &&
+                    outbox_.back().pieces.size() < kPiecesPerFrameMax;
+  if (!fits) outbox_.push_back({.tensor_seq = tensor.seq});
+  return outbox_.back();
+}
+
+void StreamSession::WriteMore() {
+  if (writing_ || outbox_.empty()) return;
+  const bool more_to_come = outbox_.size() == 1 && !tensors_.empty() && tensors_.front().one_message &&
+                            tensors_.front().seq == outbox_.front().tensor_seq;
+  if (more_to_come) return;
+  writing_ = true;
+  writing_since_ = environment_.clock.Now();
+  totals_.bytes_sent += outbox_.front().data_bytes;
+  ResponseFrame frame = std::move(outbox_.front());
+  outbox_.pop_front();
+  io_->Write(std::move(frame));
+}
+
+void StreamSession::ReadMore() {
+  const bool room = tensors_.size() < kTensorsMax && outbox_.size() < kOutboxFramesMax;
+  const bool last_tensor_has_its_memory =
+      in_tensor_ || tensors_.empty() || tensors_.back().job == nullptr || tensors_.back().job->needs_no_more_memory();
+  if (reading_ || half_closed_ || frame_.has_value() || final_status_.has_value() || !room ||
+      !last_tensor_has_its_memory)
+    return;
+  reading_ = true;
+  reading_since_ = environment_.clock.Now();
+  io_->Read();
+}
+
+void StreamSession::FinishIfOver() {
+  if (writing_ || !outbox_.empty()) return;
+  if (!final_status_.has_value()) {
+    if (in_tensor_ || frame_.has_value() || !tensors_.empty()) return;
+    if (half_closed_) {
+      final_status_ = absl::OkStatus();
+    } else if (draining_) {
+      final_status_ = Draining();
+    } else {
+      return;
+    }
+  }
+  std::exchange(io_, nullptr)->Finish(*final_status_);
+}
+
+// Gives up every tensor; the status follows the frame that is being sent.
+void StreamSession::EndStream(absl::Status status) {
+  if (totals_.first_error.ok()) totals_.first_error = status;
+  DropEverything();
+  if (!final_status_.has_value()) final_status_ = std::move(status);
+  FinishIfOver();
+}
+
+void StreamSession::DropEverything() {
+  for (Tensor& tensor : tensors_) {
+    if (tensor.job == nullptr) continue;  // counted when it failed
+    tensor.job->Cancel();
+    ++totals_.tensors_failed;
+  }
+  tensors_.clear();
+  outbox_.clear();
+  frame_.reset();
+  slot_ = nullptr;
+}
+
+}  // namespace quantd::server

@@ -1,0 +1,431 @@
+#include "server/session/tensor_job.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+
+#include "kernels/base/crc32c.h"
+#include "kernels/base/error.h"
+#include "kernels/base/error_reason.h"
+#include "kernels/base/status_macros.h"
+
+namespace quantd::server {
+namespace {
+
+// Batches of the second pass that are under way at once: one computes while the next is read from the spool.
+constexpr size_t kSecondPassRunsMax = 2;
+
+absl::Status CheckRequest(const TensorRequest& request, const Limits& limits) {
+  if (request.name.size() > limits.name_bytes_max) {
+    return InvalidArgument(reason::kInvalidName, "the tensor's name has " + std::to_string(request.name.size()) +
+                                                     " bytes; send at most " + std::to_string(limits.name_bytes_max) +
+                                                     ".");
+  }
+  if (request.scheme.overrides.size() > limits.overrides_max) {
+    return InvalidArgument(reason::kInvalidOverride,
+                           "the scheme has " + std::to_string(request.scheme.overrides.size()) +
+                               " overrides; send at most " + std::to_string(limits.overrides_max) + ".");
+  }
+  if (request.device_policy == DevicePolicy::kGpu) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kNoGpu,
+                     "this server has no GPU. Send device_policy AUTO or CPU; the bytes are the same.");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckUnitFits(const Plan& plan, const Limits& limits) {
+  for (const Pass& pass : plan.passes) {
+    if (UnitsThatFit(pass, 1, limits.slot_bytes) > 0) continue;
+    const std::string needed = std::to_string(LayOut(pass, 1).bytes);
+    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kUnitTooLarge,
+                     "one unit of this scheme takes " + needed + " bytes, more than this server's slot of " +
+                         std::to_string(limits.slot_bytes) +
+                         ". Choose a smaller block_size, or ask the operator for a larger slot_bytes.",
+                     {{"unit_bytes", needed}, {"slot_bytes", std::to_string(limits.slot_bytes)}});
+  }
+  return absl::OkStatus();
+}
+
+std::string NamesOf(const std::vector<SegmentLayout>& segments) {
+  std::string names;
+  for (const SegmentLayout& segment : segments) names += (names.empty() ? "" : ", ") + segment.name;
+  return names;
+}
+
+// Of a per-unit segment what the units own, of another one all.
+JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange units) {
+  if (segment.whole_tensor()) return {segment, 0, segment.bytes};
+  const auto [begin, end] = plan.BytesOf(segment, units.begin, units.end);
+  return {segment, begin, end};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
+                                                            const Limits& limits, SpoolBudget& spool_budget,
+                                                            uint64_t stream_spool_bytes, const Clock& clock) {
+  QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
+  QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));
+  QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known));
+  const auto range = request.range.value_or(TensorRequest::Range{0, plan.element_count});
+  QUANTD_ASSIGN_OR_RETURN(const UnitRange units, UnitsOf(plan, range.begin, range.end));
+  QUANTD_RETURN_IF_ERROR(CheckUnitFits(plan, limits));
+  std::shared_ptr<Spool> spool;
+  if (plan.NeedsSpool()) {
+    QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes(), stream_spool_bytes));
+  }
+  return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
+                                                  units, std::move(spool), limits, clock));
+}
+
+TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan,
+                     UnitRange units, std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock)
+    : request_(request),
+      direction_(direction),
+      plan_(std::move(plan)),
+      units_(units),
+      spool_(std::move(spool)),
+      limits_(limits),
+      clock_(clock),
+      next_batch_unit_(units.begin),
+      offset_(plan_->known.offset.value_or(0)) {
+  for (const SegmentLayout& input : pass().inputs) {
+    input_ends_.push_back(PartOf(*plan_, input, units_).begin_bytes);
+    whole_tensor_inputs_->emplace_back(input.whole_tensor() ? input.bytes : 0);
+  }
+  batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
+  for (const SegmentLayout& output : plan_->WireOutputs()) summary_.outputs.push_back({output.name, 0, std::nullopt});
+}
+
+AcceptInfo TensorJob::Accept() const {
+  AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0};
+  for (const SegmentLayout& segment : plan_->WireInputs()) accept.inputs.push_back(PartOf(*plan_, segment, units_));
+  for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(PartOf(*plan_, segment, units_));
+  accept.batch_elements =
+      std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
+      plan_->unit_elements;
+  return accept;
+}
+
+uint64_t TensorJob::output_bytes() const {
+  uint64_t bytes = 0;
+  for (const SegmentLayout& segment : plan_->WireOutputs()) {
+    const JobSegment part = PartOf(*plan_, segment, units_);
+    bytes += part.end_bytes - part.begin_bytes;
+  }
+  return bytes;
+}
+
+// ---- Input ----
+
+absl::Status TensorJob::Take(FrameCursor& cursor) {
+  const absl::Time started_at = clock_.Now();
+  while (cursor.piece() != nullptr && RegionBytesNeeded() == 0) QUANTD_RETURN_IF_ERROR(TakePiece(cursor));
+  summary_.receive_time += clock_.Now() - started_at;
+  if (cursor.piece() == nullptr && cursor.frame().last) {
+    QUANTD_RETURN_IF_ERROR(CheckInputComplete());
+    input_complete_ = true;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
+  const InputPiece& piece = *cursor.piece();
+  const auto& inputs = plan_->passes[0].inputs;
+  const auto found =
+      std::find_if(inputs.begin(), inputs.end(), [&](const auto& input) { return input.name == piece.segment; });
+  if (found == inputs.end()) {
+    return InvalidArgument(reason::kUnknownSegment, "there is no input segment \"" + piece.segment.substr(0, 64) +
+                                                        "\" in this tensor. Send " + NamesOf(inputs) + ".");
+  }
+  const size_t input = static_cast<size_t>(found - inputs.begin());
+  if (cursor.piece_bytes_taken() == 0) QUANTD_RETURN_IF_ERROR(CheckPiece(piece, input));
+  if (found->whole_tensor()) {
+    const uint64_t bytes = cursor.piece_bytes_left();
+    cursor.CopyTo((*whole_tensor_inputs_)[input].data() + input_ends_[input], bytes);
+    input_ends_[input] += bytes;
+    received_bytes_ += bytes;
+    consumed_bytes_ += bytes;
+  } else {
+    QUANTD_RETURN_IF_ERROR(FillBatch(cursor, input));
+  }
+  return cursor.piece_bytes_left() == 0 ? FinishPiece(cursor) : absl::OkStatus();
+}
+
+absl::Status TensorJob::CheckPiece(const InputPiece& piece, size_t input) const {
+  if (piece.offset != input_ends_[input]) {
+    return InvalidArgument(
+        reason::kUnexpectedOffset,
+        "a piece of \"" + piece.segment + "\" begins at byte " + std::to_string(piece.offset) +
+            "; the next one begins at " + std::to_string(input_ends_[input]) +
+            ". Send each segment's pieces in order and without gaps.",
+        {{"expected_offset", std::to_string(input_ends_[input])}, {"offset", std::to_string(piece.offset)}});
+  }
+  const uint64_t end_bytes = PartOf(*plan_, plan_->passes[0].inputs[input], units_).end_bytes;
+  if (piece.length > end_bytes - piece.offset) {
+    return InvalidArgument(reason::kSegmentTooLong,
+                           "\"" + piece.segment + "\" ends at byte " + std::to_string(end_bytes) +
+                               ", but a piece goes on to byte " + std::to_string(piece.offset + piece.length) +
+                               ". Check dtype, shape and range in the header.",
+                           {{"segment_end", std::to_string(end_bytes)}});
+  }
+  if (request_.checksum_kind == ChecksumKind::kCrc32c && !piece.crc32c.has_value()) {
+    return InvalidArgument(reason::kMissingChecksum, "the header asks for CRC32C, but a piece of \"" + piece.segment +
+                                                         "\" has no crc32c. Send it, or leave checksum_kind out.");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
+  const SegmentLayout& segment = plan_->passes[0].inputs[input];
+  while (cursor.piece_bytes_left() > 0) {
+    if (!batch_.has_value()) OpenBatch();
+    if (batch_->region.slot == nullptr) return absl::OkStatus();
+    const auto [begin, end] = plan_->BytesOf(segment, batch_->begin_unit, batch_->end_unit);
+    if (input_ends_[input] == end) {
+      return InvalidArgument(
+          reason::kSegmentOrder,
+          "\"" + segment.name +
+              "\" runs ahead into the next batch while another segment of this batch is incomplete. Send all "
+              "input segments of one batch (Accept.batch_elements elements) before any of the next.");
+    }
+    const uint64_t bytes = std::min<uint64_t>(cursor.piece_bytes_left(), end - input_ends_[input]);
+    cursor.CopyTo(batch_->region.data + batch_->layout.inputs[input].offset + (input_ends_[input] - begin), bytes);
+    input_ends_[input] += bytes;
+    received_bytes_ += bytes;
+    if (BatchIsFull()) {
+      QUANTD_RETURN_IF_ERROR(CheckWholeTensorInputs());
+      MakeRun(batch_->end_unit);
+      batch_.reset();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorJob::FinishPiece(FrameCursor& cursor) const {
+  const InputPiece& piece = *cursor.piece();
+  const bool verify = request_.checksum_kind != ChecksumKind::kNone && piece.crc32c.has_value();
+  if (verify && *piece.crc32c != cursor.crc32c()) {
+    return MakeError(absl::StatusCode::kDataLoss, reason::kChecksumMismatch,
+                     "bytes " + std::to_string(piece.offset) + " to " + std::to_string(piece.offset + piece.length) +
+                         " of \"" + piece.segment +
+                         "\" do not fit their CRC32C. Send the tensor again; if it happens again, look at the machine "
+                         "and the network between.",
+                     {{"segment", piece.segment},
+                      {"offset", std::to_string(piece.offset)},
+                      {"length", std::to_string(piece.length)}});
+  }
+  cursor.NextPiece();
+  return absl::OkStatus();
+}
+
+absl::Status TensorJob::CheckInputComplete() const {
+  for (size_t i = 0; i < input_ends_.size(); ++i) {
+    const JobSegment part = PartOf(*plan_, plan_->passes[0].inputs[i], units_);
+    if (input_ends_[i] == part.end_bytes) continue;
+    return InvalidArgument(reason::kIncompleteTensor,
+                           "the tensor ended at byte " + std::to_string(input_ends_[i]) + " of \"" + part.layout.name +
+                               "\", which has " + std::to_string(part.end_bytes) +
+                               ". Check dtype, shape and range in the header.",
+                           {{"segment", part.layout.name},
+                            {"expected_end", std::to_string(part.end_bytes)},
+                            {"end", std::to_string(input_ends_[i])}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorJob::CheckWholeTensorInputs() const {
+  for (size_t i = 0; i < input_ends_.size(); ++i) {
+    const SegmentLayout& segment = plan_->passes[0].inputs[i];
+    if (segment.whole_tensor() && input_ends_[i] < segment.bytes) {
+      return InvalidArgument(
+          reason::kSegmentOrder,
+          "\"" + segment.name + "\" belongs to the whole tensor. Send it before the other segments.");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// ---- Batches and runs ----
+
+void TensorJob::OpenBatch() {
+  const uint64_t units = std::min(batch_units_max_, units_.end - next_batch_unit_);
+  batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}};
+  next_batch_unit_ += units;
+}
+
+uint64_t TensorJob::RegionBytesNeeded() const {
+  return batch_.has_value() && batch_->region.slot == nullptr ? batch_->layout.bytes : 0;
+}
+
+void TensorJob::GiveRegion(Region region) {
+  batch_->region = std::move(region);
+  if (pass_index_ == 0) return;
+  MakeRun(batch_->end_unit);  // the second pass has its input in the spool
+  batch_.reset();
+  if (next_batch_unit_ < units_.end && runs_.size() < kSecondPassRunsMax) OpenBatch();
+}
+
+uint64_t TensorJob::UnitsWithInput() const {
+  uint64_t units = batch_->end_unit;
+  for (size_t i = 0; i < input_ends_.size(); ++i) {
+    const SegmentLayout& segment = plan_->passes[0].inputs[i];
+    if (segment.whole_tensor()) continue;
+    const bool all = input_ends_[i] == plan_->BytesOf(segment, batch_->begin_unit, batch_->end_unit).second;
+    if (!all) units = std::min(units, input_ends_[i] / segment.unit_bytes);
+  }
+  return units;
+}
+
+void TensorJob::MakeRun(uint64_t end_unit) {
+  auto run = std::make_shared<Run>();
+  run->plan = plan_;
+  run->cancelled = cancelled_;
+  run->spool = spool_;
+  run->memory = batch_->region;
+  run->whole_tensor_inputs = whole_tensor_inputs_;
+  run->piece_bytes_max = limits_.response_data_bytes;
+  run->checksums = request_.checksum_kind != ChecksumKind::kNone;
+  UnitBatch& units = run->units;
+  units.pass = pass_index_;
+  units.begin_unit = batch_->submitted_unit;
+  units.end_unit = end_unit;
+  units.offset = offset_;
+  // Where the run's first unit lies in the batch's area of a segment.
+  const auto place = [&](const SegmentLayout& segment, const Area& area) {
+    return batch_->region.data + area.offset + (units.begin_unit - batch_->begin_unit) * segment.unit_bytes;
+  };
+  for (size_t i = 0; i < pass().inputs.size(); ++i) {
+    const SegmentLayout& segment = pass().inputs[i];
+    units.inputs[i] =
+        segment.whole_tensor() ? (*whole_tensor_inputs_)[i].data() : place(segment, batch_->layout.inputs[i]);
+    if (pass_index_ > 0 || segment.whole_tensor()) continue;
+    const auto [begin, end] = plan_->BytesOf(segment, units.begin_unit, units.end_unit);
+    run->input_bytes += end - begin;
+  }
+  for (size_t i = 0; i < pass().outputs.size(); ++i) {
+    const SegmentLayout& segment = pass().outputs[i];
+    if (!segment.whole_tensor()) units.outputs[i] = place(segment, batch_->layout.outputs[i]);
+  }
+  batch_->submitted_unit = end_unit;
+  runs_.push_back(run);
+  ready_.push_back(std::move(run));
+}
+
+std::shared_ptr<Run> TensorJob::NextRun() {
+  // Units of an open batch go out together, as many as have gathered since the last run came back.
+  if (ready_.empty() && runs_computing_ == 0 && batch_.has_value() && batch_->region.slot != nullptr &&
+      UnitsWithInput() > batch_->submitted_unit && CheckWholeTensorInputs().ok()) {
+    MakeRun(UnitsWithInput());
+  }
+  if (ready_.empty()) return nullptr;
+  std::shared_ptr<Run> run = std::move(ready_.front());
+  ready_.pop_front();
+  ++runs_computing_;
+  return run;
+}
+
+void TensorJob::GiveBack(Run& run) {
+  run.done = true;
+  --runs_computing_;
+}
+
+bool TensorJob::needs_no_more_memory() const {
+  return input_complete_ && InLastPass() && next_batch_unit_ == units_.end && !batch_.has_value();
+}
+
+// ---- Results ----
+
+absl::StatusOr<std::vector<OutputPiece>> TensorJob::TakeResults() {
+  std::vector<OutputPiece> pieces;
+  while (!runs_.empty() && runs_.front()->done) {
+    QUANTD_RETURN_IF_ERROR(Absorb(*runs_.front(), pieces));
+    runs_.pop_front();
+  }
+  if (PassIsOver() && !InLastPass()) StartSecondPass();
+  if (PassIsOver() && !done_) {
+    AddWholeTensorOutputs(pieces);
+    done_ = true;
+  } else if (pass_index_ > 0 && !batch_.has_value() && next_batch_unit_ < units_.end &&
+             runs_.size() < kSecondPassRunsMax) {
+    OpenBatch();
+  }
+  return pieces;
+}
+
+bool TensorJob::InLastPass() const { return pass_index_ + 1 == plan_->passes.size(); }
+
+bool TensorJob::PassIsOver() const {
+  return input_complete_ && runs_.empty() && !batch_.has_value() && next_batch_unit_ == units_.end;
+}
+
+absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
+  QUANTD_RETURN_IF_ERROR(run.status);
+  const BatchResult& result = run.result;
+  if (result.nonfinite_count > 0 && plan_->scheme.nonfinite == NonfinitePolicy::kReject) {
+    return InvalidArgument(
+        reason::kNonfiniteInput,
+        "element " + std::to_string(result.first_nonfinite_element) +
+            " is NaN or infinite. Repair the tensor, or set the override nonfinite to saturate or library.",
+        {{"element", std::to_string(result.first_nonfinite_element)}});
+  }
+  consumed_bytes_ += run.input_bytes;
+  summary_.nonfinite_count += result.nonfinite_count;
+  summary_.amax = std::max(summary_.amax, result.amax);
+  summary_.queue_time += run.queue_time;
+  summary_.compute_time += run.compute_time;
+  if (plan_->NeedsSpool() && run.units.pass == 0) AddToScaleMean(run);
+  for (OutputPiece& piece : run.pieces) AddPiece(std::move(piece), pieces);
+  return absl::OkStatus();
+}
+
+void TensorJob::AddToScaleMean(const Run& run) {
+  const auto& outputs = plan_->passes[0].outputs;
+  const auto scales =
+      std::find_if(outputs.begin(), outputs.end(), [](const auto& s) { return s.name == kSpooledScalesSegment; });
+  const std::byte* next = run.units.outputs[static_cast<size_t>(scales - outputs.begin())];
+  for (uint64_t unit = run.units.begin_unit; unit < run.units.end_unit; ++unit) {
+    const auto [begin, end] = plan_->BytesOf(*scales, unit, unit + 1);
+    scale_mean_.AddNestedBlock(next, (end - begin) / sizeof(float));
+    next += end - begin;
+  }
+}
+
+void TensorJob::StartSecondPass() {
+  offset_ = scale_mean_.Mean();
+  pass_index_ = 1;
+  next_batch_unit_ = units_.begin;
+  batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
+  if (next_batch_unit_ < units_.end) OpenBatch();
+}
+
+void TensorJob::AddWholeTensorOutputs(std::vector<OutputPiece>& pieces) {
+  for (const SegmentLayout& segment : pass().outputs) {
+    if (!segment.whole_tensor()) continue;
+    auto bytes = std::make_shared<std::array<std::byte, sizeof(float)>>(
+        std::bit_cast<std::array<std::byte, sizeof(float)>>(offset_));
+    OutputPiece piece{segment.name, 0, *bytes, bytes, std::nullopt};
+    if (request_.checksum_kind != ChecksumKind::kNone) piece.crc32c = ExtendCrc32c(0, piece.bytes);
+    AddPiece(std::move(piece), pieces);
+  }
+}
+
+void TensorJob::AddPiece(OutputPiece piece, std::vector<OutputPiece>& pieces) {
+  const auto digest = std::find_if(summary_.outputs.begin(), summary_.outputs.end(),
+                                   [&](const auto& output) { return output.segment == piece.segment; });
+  digest->bytes += piece.bytes.size();
+  if (piece.crc32c.has_value()) {
+    digest->crc32c = CombineCrc32c(digest->crc32c.value_or(0), *piece.crc32c, piece.bytes.size());
+  }
+  pieces.push_back(std::move(piece));
+}
+
+SummaryInfo TensorJob::Summary() const {
+  SummaryInfo summary = summary_;
+  if (request_.checksum_kind == ChecksumKind::kNone) return summary;
+  for (auto& output : summary.outputs) output.crc32c = output.crc32c.value_or(0);  // of no bytes
+  return summary;
+}
+
+}  // namespace quantd::server

@@ -1,0 +1,152 @@
+// One tensor on its way through the server: a state machine without threads, locks or I/O.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "kernels/base/clock.h"
+#include "kernels/scheme/batch_layout.h"
+#include "kernels/scheme/plan.h"
+#include "kernels/scheme/scale_mean.h"
+#include "server/session/frame.h"
+#include "server/session/frame_cursor.h"
+#include "server/session/limits.h"
+#include "server/session/run.h"
+#include "server/session/spool.h"
+
+namespace quantd::server {
+
+// Cuts the tensor into batches of whole units, one batch to a region of a slot. Input bytes go into the open batch;
+// units whose input is complete become runs; the results of runs leave in the tensor's order.
+//
+//   Take ──▶ (RegionBytesNeeded ▶ GiveRegion) ──▶ NextRun ──▶ [Compute elsewhere] ──▶ GiveBack ──▶ TakeResults ──▶ done
+//
+// The owner serializes all calls. After any error the job is failed for good: Cancel it and give no more.
+class TensorJob {
+ public:
+  // Resolves, plans and reserves the spool. `stream_spool_bytes`: what the stream's earlier tensors hold. The errors
+  // are those of ResolveScheme, MakePlan, UnitsOf and SpoolBudget::Reserve, and FAILED_PRECONDITION with reason
+  // UNIT_TOO_LARGE or NO_GPU.
+  static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
+                                                          const Limits& limits, SpoolBudget& spool_budget,
+                                                          uint64_t stream_spool_bytes, const Clock& clock);
+
+  AcceptInfo Accept() const;
+  Priority priority() const { return request_.priority; }
+  uint64_t spool_bytes() const { return spool_ == nullptr ? 0 : spool_->bytes(); }
+  // Of all outputs of this job.
+  uint64_t output_bytes() const;
+
+  // Takes the rest of the frame's pieces, or as much as there is memory for. INVALID_ARGUMENT or DATA_LOSS with the
+  // reasons of quantd.v1.Piece, and INCOMPLETE_TENSOR if this is the last frame and bytes are missing.
+  absl::Status Take(FrameCursor& cursor);
+
+  // Not 0: nothing goes on until GiveRegion gets a region of that many bytes.
+  uint64_t RegionBytesNeeded() const;
+  void GiveRegion(Region region);
+
+  // The next units that can be computed, with everything set but `ready_at`; null if there are none. Each must come
+  // back through GiveBack.
+  std::shared_ptr<Run> NextRun();
+  // The run is computed.
+  void GiveBack(Run& run);
+
+  // Results that are next in the tensor's order, and how far the input has been consumed; empty if there are none. The
+  // last ones are followed by done(). The error is the first failed run's, or INVALID_ARGUMENT with reason
+  // NONFINITE_INPUT.
+  absl::StatusOr<std::vector<OutputPiece>> TakeResults();
+  uint64_t consumed_bytes() const { return consumed_bytes_; }
+  uint64_t received_bytes() const { return received_bytes_; }
+
+  // Everything has been taken and given out.
+  bool done() const { return done_; }
+  // The client has sent `last`.
+  bool input_complete() const { return input_complete_; }
+  // Nothing is being computed or waits for that: if the tensor is not done, the client has to send.
+  bool idle() const { return runs_.empty() && RegionBytesNeeded() == 0; }
+  // Nothing in the way of the stream's next tensor: this one will ask for no more memory.
+  bool needs_no_more_memory() const;
+
+  // Runs under way stop within one unit; TakeResults has no meaning any more.
+  void Cancel() { cancelled_->store(true, std::memory_order_release); }
+
+  // Only when done. total_time is the owner's to set.
+  SummaryInfo Summary() const;
+
+ private:
+  // The batch that is being filled: a run of units in one region. Without a region it waits for one.
+  struct Batch {
+    uint64_t begin_unit = 0;
+    uint64_t end_unit = 0;
+    uint64_t submitted_unit = 0;  // up to here runs have been made
+    BatchLayout layout;
+    Region region;
+  };
+  // Bytes of the inputs that belong to the whole tensor, one entry for each input of the first pass.
+  using WholeTensorInputs = std::vector<std::vector<std::byte>>;
+
+  TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan, UnitRange units,
+            std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock);
+
+  const Pass& pass() const { return plan_->passes[pass_index_]; }
+  absl::Status TakePiece(FrameCursor& cursor);
+  absl::Status CheckPiece(const InputPiece& piece, size_t input) const;
+  absl::Status FillBatch(FrameCursor& cursor, size_t input);
+  absl::Status FinishPiece(FrameCursor& cursor) const;
+  absl::Status CheckInputComplete() const;
+  absl::Status CheckWholeTensorInputs() const;
+
+  void OpenBatch();
+  bool BatchIsFull() const { return UnitsWithInput() == batch_->end_unit; }
+  uint64_t UnitsWithInput() const;
+  void MakeRun(uint64_t end_unit);
+
+  bool InLastPass() const;
+  bool PassIsOver() const;
+  absl::Status Absorb(Run& run, std::vector<OutputPiece>& pieces);
+  void AddToScaleMean(const Run& run);
+  void StartSecondPass();
+  void AddWholeTensorOutputs(std::vector<OutputPiece>& pieces);
+  void AddPiece(OutputPiece piece, std::vector<OutputPiece>& pieces);
+
+  const TensorRequest request_;
+  const Direction direction_;
+  const std::shared_ptr<const Plan> plan_;
+  const UnitRange units_;
+  const std::shared_ptr<Spool> spool_;
+  const Limits& limits_;
+  const Clock& clock_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+
+  // Input of the first pass.
+  std::vector<uint64_t> input_ends_;  // of each input: where its next piece must begin
+  const std::shared_ptr<WholeTensorInputs> whole_tensor_inputs_ = std::make_shared<WholeTensorInputs>();
+  uint64_t received_bytes_ = 0;
+  bool input_complete_ = false;
+
+  // Batches and runs of the current pass, in the tensor's order.
+  uint32_t pass_index_ = 0;
+  uint64_t batch_units_max_ = 0;
+  uint64_t next_batch_unit_ = 0;
+  std::optional<Batch> batch_;
+  std::deque<std::shared_ptr<Run>> runs_;   // made and not yet absorbed
+  std::deque<std::shared_ptr<Run>> ready_;  // of these, not yet handed out
+  uint32_t runs_computing_ = 0;
+
+  // Results.
+  uint64_t consumed_bytes_ = 0;
+  ScaleMean scale_mean_;
+  float offset_ = 0;
+  SummaryInfo summary_;
+  bool done_ = false;
+};
+
+}  // namespace quantd::server
