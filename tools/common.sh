@@ -26,13 +26,13 @@ configure() {
   cmake --preset "$1" >"build/configure-$1.log" 2>&1 || fail "cmake --preset $1 failed: $(cat "build/configure-$1.log")"
 }
 
-# listening_address LOG PID: the address in the first `listening` line of a starting quantd's log; fails if the process ends first.
+# listening_address OUTPUT LOG PID: where a starting quantd listens, from the file of its standard output; fails if it ends first.
 listening_address() {
   tries=0
-  until address=$(sed -n 's/.* listening .*address=\([^ ]*\).*/\1/p' "$1" | head -n 1) && [ -n "$address" ]; do
-    [ -d "/proc/$2" ] || fail "quantd ended at once: $(cat "$1")"
+  until address=$(sed -n '/ admin /d; s/.* listening on //p' "$1" | head -n 1) && [ -n "$address" ]; do
+    [ -d "/proc/$3" ] || fail "quantd ended at once: $(cat "$2")"
     tries=$((tries + 1))
-    [ $tries -lt 100 ] || fail "quantd does not listen after 10 s: $(cat "$1")"
+    [ $tries -lt 100 ] || fail "quantd does not listen after 10 s: $(cat "$2")"
     sleep 0.1
   done
   echo "$address"

@@ -39,7 +39,7 @@ start_container() {
   as_root unshare --mount sh -euc '
     mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && mount -t tmpfs tmpfs "$1/tmp"
     exec unshare --pid --fork --root="$1" --setgid="$3" --setuid="$2" /usr/local/bin/quantd --listen=127.0.0.1:0' \
-    sh "$root" "${user%:*}" "${user#*:}" 2>"$log" &
+    sh "$root" "${user%:*}" "${user#*:}" >"$store/output" 2>"$log" &
   runner=$!
 }
 
@@ -52,7 +52,7 @@ try_image() {
   [ "$entrypoint" = "[/usr/local/bin/quantd]" ] || fail "the entrypoint is $entrypoint"
   root=$(store_buildah mount "$container")
   start_container
-  address=$(listening_address "$log" "$runner")
+  address=$(listening_address "$store/output" "$log" "$runner")
   as_root chroot "$root" /usr/local/bin/quantctl info --address "$address"
   as_root kill -TERM "$(last_descendant "$runner")"
   code=0
