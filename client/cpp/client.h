@@ -185,6 +185,7 @@ class Client {
   virtual absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
                                              const CallOptions& options = {}) = 0;
 
+  // Both give up after 30 s, retries included: DEADLINE_EXCEEDED.
   virtual absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() = 0;
   virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;
 };

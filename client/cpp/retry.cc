@@ -1,0 +1,45 @@
+#include "client/cpp/retry.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+
+namespace quantd {
+namespace {
+
+bool ShouldRetry(const AttemptResult& result) {
+  if (!result.refused || result.status.code() != absl::StatusCode::kUnavailable) return false;
+  return !result.pushback.has_value() || *result.pushback >= absl::ZeroDuration();
+}
+
+}  // namespace
+
+absl::Status RunWithRetries(const RetryPolicy& policy, const RetryEnvironment& environment,
+                            const std::function<AttemptResult()>& attempt) {
+  absl::Duration backoff = policy.first_backoff;
+  for (uint32_t attempts = 1;; ++attempts) {
+    AttemptResult result = attempt();
+    if (!ShouldRetry(result) || attempts >= policy.attempts_max) return std::move(result.status);
+    const absl::Duration delay = result.pushback.value_or(backoff * environment.uniform());
+    if (delay >= environment.time_left()) return std::move(result.status);
+    environment.sleep(delay);
+    if (environment.cancelled()) return absl::CancelledError("The caller cancelled the call between two attempts.");
+    backoff = std::min(backoff * policy.multiplier, policy.backoff_max);
+  }
+}
+
+absl::Status ValidateRetryPolicy(const RetryPolicy& policy) {
+  if (policy.attempts_max < 1) return absl::InvalidArgumentError("RetryPolicy.attempts_max must be at least 1.");
+  if (policy.first_backoff < absl::ZeroDuration() || policy.backoff_max < policy.first_backoff) {
+    return absl::InvalidArgumentError("RetryPolicy needs 0 <= first_backoff <= backoff_max.");
+  }
+  if (!(policy.multiplier >= 1)) return absl::InvalidArgumentError("RetryPolicy.multiplier must be at least 1.");
+  return absl::OkStatus();
+}
+
+absl::Duration ParsePushback(const std::string& milliseconds) {
+  int64_t value = 0;
+  return absl::SimpleAtoi(milliseconds, &value) && value >= 0 ? absl::Milliseconds(value) : absl::Milliseconds(-1);
+}
+
+}  // namespace quantd

@@ -1,0 +1,249 @@
+#include "client/cpp/stream_transport.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/support/client_callback.h"
+#include "proto/codec/grpc_frame.h"
+
+namespace quantd {
+namespace {
+
+// One that gRPC is writing and one that waits, so that gRPC never waits for the caller's checksums.
+constexpr size_t kOutgoingFramesMax = 2;
+constexpr size_t kReceivedFramesMax = 4;
+constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
+
+const char* PathOf(BulkMethod method) {
+  return method == BulkMethod::kQuantize ? "/quantd.v1.QuantizationService/Quantize"
+                                         : "/quantd.v1.QuantizationService/Dequantize";
+}
+
+// Counts the slices that gRPC holds of the caller's memory. Its own lock, because gRPC gives slices back from anywhere.
+class LentSlices {
+ public:
+  grpc::Slice Lend(wire::ByteSpan bytes) {
+    const std::lock_guard lock(mutex_);
+    ++count_;
+    return grpc::Slice(const_cast<std::byte*>(bytes.data()), bytes.size(), GiveBack, this);
+  }
+
+  void WaitForAll() {
+    std::unique_lock lock(mutex_);
+    all_back_.wait(lock, [this] { return count_ == 0; });
+  }
+
+ private:
+  static void GiveBack(void* lent_slices) {
+    auto& self = *static_cast<LentSlices*>(lent_slices);
+    const std::lock_guard lock(self.mutex_);
+    if (--self.count_ == 0) self.all_back_.notify_all();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable all_back_;
+  uint64_t count_ = 0;
+};
+
+// Every field of the lower part is guarded by mutex_. gRPC's reactions run on its threads; one read and one write are
+// in flight at most, and the flags say which thread may start the next one.
+class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  GrpcStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method, absl::Time deadline) : stub_(channel) {
+    if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    stub_.PrepareBidiStreamingCall(&context_, PathOf(method), grpc::StubOptions(), this);
+    // The caller's thread starts operations too: without a hold the stream could be over in between.
+    AddHold();
+    read_in_flight_ = true;
+    StartRead(&read_buffer_);
+    StartCall();
+  }
+
+  ~GrpcStream() override {
+    if (finished_) return;
+    Cancel();
+    Finish();
+  }
+
+  bool CanSend() override {
+    const std::lock_guard lock(mutex_);
+    return CanSendLocked();
+  }
+
+  void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
+            bool half_close) override {
+    std::vector<grpc::Slice> slices;
+    slices.reserve(payload.size());
+    for (wire::ByteSpan bytes : payload) slices.push_back(lent_.Lend(bytes));
+    grpc::ByteBuffer frame = wire::JoinFrame(fields, slices);
+    {
+      const std::lock_guard lock(mutex_);
+      outgoing_.push_back({std::move(frame), half_close});
+      if (write_in_flight_) return;
+      write_in_flight_ = true;
+    }
+    StartFirstWrite();
+  }
+
+  std::optional<grpc::ByteBuffer> Receive() override {
+    std::optional<grpc::ByteBuffer> message;
+    bool read = false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (received_.empty()) return std::nullopt;
+      message = std::move(received_.front());
+      received_.pop_front();
+      read = ShouldReadLocked();
+      read_in_flight_ = read_in_flight_ || read;
+    }
+    if (read) StartRead(&read_buffer_);
+    return message;
+  }
+
+  bool ended() override {
+    const std::lock_guard lock(mutex_);
+    return EndedLocked();
+  }
+
+  void Wait(bool to_send, absl::Duration at_most) override {
+    std::unique_lock lock(mutex_);
+    const auto happened = [&] { return !received_.empty() || EndedLocked() || (to_send && CanSendLocked()); };
+    if (at_most == absl::InfiniteDuration()) {
+      changed_.wait(lock, happened);
+    } else {
+      changed_.wait_for(lock, absl::ToChronoNanoseconds(at_most), happened);
+    }
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+  StreamEnd Finish() override {
+    finished_ = true;
+    bool read = false;
+    {
+      const std::lock_guard lock(mutex_);
+      discard_ = true;
+      received_.clear();
+      read = ShouldReadLocked();
+      read_in_flight_ = read_in_flight_ || read;
+    }
+    if (read) StartRead(&read_buffer_);
+    RemoveHold();
+    StreamEnd end;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return done_; });
+      outgoing_.clear();
+      end.status = status_;
+    }
+    // gRPC can hold a slice longer than the call: until it is on the socket or the connection is gone.
+    lent_.WaitForAll();
+    const auto& trailers = context_.GetServerTrailingMetadata();
+    if (const auto found = trailers.find(kPushbackKey); found != trailers.end()) {
+      end.pushback_ms = std::string(found->second.data(), found->second.size());
+    }
+    return end;
+  }
+
+ private:
+  struct Outgoing {
+    grpc::ByteBuffer frame;
+    bool half_close;
+  };
+
+  void OnReadDone(bool ok) override {
+    bool read = false;
+    {
+      const std::lock_guard lock(mutex_);
+      read_in_flight_ = false;
+      if (!ok) {
+        read_over_ = true;
+      } else if (!discard_) {
+        received_.push_back(std::move(read_buffer_));
+      }
+      read_buffer_.Clear();
+      read = ShouldReadLocked();
+      read_in_flight_ = read;
+      changed_.notify_all();
+    }
+    if (read) StartRead(&read_buffer_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      const std::lock_guard lock(mutex_);
+      outgoing_.pop_front();
+      if (!ok) {
+        write_over_ = true;
+        outgoing_.clear();
+      }
+      write_in_flight_ = !outgoing_.empty();
+      changed_.notify_all();
+      if (!write_in_flight_) return;
+    }
+    StartFirstWrite();
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const std::lock_guard lock(mutex_);
+    status_ = status;
+    done_ = true;
+    changed_.notify_all();
+  }
+
+  // Only by the thread that set write_in_flight_: nobody else takes the first frame away.
+  void StartFirstWrite() {
+    Outgoing* first = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      first = &outgoing_.front();
+    }
+    if (first->half_close) {
+      StartWriteLast(&first->frame, grpc::WriteOptions());
+    } else {
+      StartWrite(&first->frame);
+    }
+  }
+
+  bool CanSendLocked() const {
+    return !write_over_ && !read_over_ && !discard_ && outgoing_.size() < kOutgoingFramesMax;
+  }
+  bool EndedLocked() const { return read_over_ && received_.empty(); }
+  bool ShouldReadLocked() const {
+    return !read_in_flight_ && !read_over_ && (discard_ || received_.size() < kReceivedFramesMax);
+  }
+
+  grpc::ClientContext context_;
+  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
+  grpc::ByteBuffer read_buffer_;  // gRPC's while read_in_flight_
+  LentSlices lent_;
+  bool finished_ = false;  // only the caller's thread looks at it
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Outgoing> outgoing_;  // the first is gRPC's while write_in_flight_
+  std::deque<grpc::ByteBuffer> received_;
+  bool read_in_flight_ = false;
+  bool write_in_flight_ = false;
+  bool read_over_ = false;
+  bool write_over_ = false;
+  bool discard_ = false;
+  bool done_ = false;
+  grpc::Status status_;
+};
+
+}  // namespace
+
+std::unique_ptr<StreamTransport> OpenStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method,
+                                            absl::Time deadline) {
+  return std::make_unique<GrpcStream>(channel, method, deadline);
+}
+
+}  // namespace quantd

@@ -1,0 +1,56 @@
+// One bulk stream: frames out, frames in, without blocking. Tests put their own in its place.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "absl/time/time.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/status.h"
+#include "proto/codec/frame_codec.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace quantd {
+
+// How a stream ended.
+struct StreamEnd {
+  grpc::Status status;
+  std::optional<std::string> pushback_ms;  // trailing metadata grpc-retry-pushback-ms
+};
+
+// Used by one thread.
+class StreamTransport {
+ public:
+  virtual ~StreamTransport() = default;
+
+  // True if Send may be called: the queue of outgoing frames has room and the stream still takes frames.
+  virtual bool CanSend() = 0;
+  // Queues a frame. `payload` must stay unchanged until Finish has returned. `half_close` says that it is the last one.
+  virtual void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
+                    bool half_close) = 0;
+  // The next message that has arrived, if one has.
+  virtual std::optional<grpc::ByteBuffer> Receive() = 0;
+  // True if no message is left and none will come.
+  virtual bool ended() = 0;
+  // Returns when a message is there, when the stream has ended, when `to_send` and CanSend(), or after at_most.
+  virtual void Wait(bool to_send, absl::Duration at_most) = 0;
+  // Ends the stream soon, whatever the server does.
+  virtual void Cancel() = 0;
+  // Waits until the stream has ended and nothing refers to any payload any more. Call it once, last. Without Cancel it
+  // takes as long as the server does.
+  virtual StreamEnd Finish() = 0;
+};
+
+enum class BulkMethod : uint8_t { kQuantize, kDequantize };
+
+// Starts a stream on the channel. It ends by itself, with DEADLINE_EXCEEDED, at the deadline.
+std::unique_ptr<StreamTransport> OpenStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method,
+                                            absl::Time deadline);
+
+}  // namespace quantd

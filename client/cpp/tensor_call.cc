@@ -1,0 +1,272 @@
+#include "client/cpp/tensor_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/wire_convert.h"
+#include "kernels/base/checked_math.h"
+#include "kernels/base/crc32c.h"
+#include "kernels/base/error.h"
+#include "kernels/base/error_reason.h"
+#include "kernels/base/status_macros.h"
+#include "kernels/scheme/plan.h"
+
+namespace quantd {
+namespace {
+
+// A stream of this client carries one tensor.
+constexpr uint64_t kTensorSeq = 1;
+constexpr int kSegmentsMax = 64;
+
+absl::Status ProtocolError(const std::string& what) {
+  return absl::InternalError(absl::StrCat("The server broke the protocol: ", what, "."));
+}
+
+std::vector<SendOrder::Segment> SegmentsOf(const TensorTask& task) {
+  std::vector<SendOrder::Segment> segments;
+  for (const TensorTask::Input& input : task.inputs) segments.push_back({input.name, input.bytes.size()});
+  return segments;
+}
+
+// Cuts the parts of a frame's data into the pieces that lie in them.
+class PartsCursor {
+ public:
+  explicit PartsCursor(std::span<const wire::ByteSpan> parts) : parts_(parts) {}
+
+  // The parts of the next `bytes`, which must be there.
+  std::vector<wire::ByteSpan> Take(uint64_t bytes) {
+    std::vector<wire::ByteSpan> taken;
+    while (bytes > 0) {
+      const wire::ByteSpan rest = parts_.front().subspan(position_);
+      const wire::ByteSpan part = rest.first(std::min<uint64_t>(bytes, rest.size()));
+      if (!part.empty()) taken.push_back(part);
+      bytes -= part.size();
+      position_ += part.size();
+      if (position_ == parts_.front().size()) {
+        parts_ = parts_.subspan(1);
+        position_ = 0;
+      }
+    }
+    return taken;
+  }
+
+ private:
+  std::span<const wire::ByteSpan> parts_;
+  size_t position_ = 0;
+};
+
+}  // namespace
+
+TensorCall::TensorCall(const TensorTask& task)
+    : task_(task),
+      order_(SegmentsOf(task)),
+      window_bytes_(task.window_before_accept_bytes),
+      frame_data_bytes_(std::min(task.frame_data_bytes, wire::kFrameDataBytesMax)) {
+  for (const TensorTask::Input& input : task.inputs) total_bytes_ += input.bytes.size();
+}
+
+uint64_t TensorCall::Credit() const {
+  const uint64_t in_flight = sent_bytes_ - consumed_bytes_;
+  return in_flight < window_bytes_ ? window_bytes_ - in_flight : 0;
+}
+
+bool TensorCall::CanSend() const {
+  if (last_sent_ || summary_.has_value()) return false;
+  return !header_sent_ || server_error_.has_value() || Credit() > 0;
+}
+
+std::optional<OutgoingFrame> TensorCall::NextFrame() {
+  if (!CanSend()) return std::nullopt;
+  OutgoingFrame frame;
+  frame.fields.set_tensor_seq(kTensorSeq);
+  if (!header_sent_) *frame.fields.mutable_header() = task_.header;
+  header_sent_ = true;
+  if (!server_error_.has_value()) {
+    uint64_t budget = std::min<uint64_t>(Credit(), frame_data_bytes_);
+    while (budget > 0 && frame.payload.size() < wire::kFramePiecesMax) {
+      const std::optional<Run> run = order_.Next(budget);
+      if (!run.has_value()) break;
+      AddPiece(*run, frame);
+      budget -= run->bytes;
+      sent_bytes_ += run->bytes;
+    }
+  }
+  last_sent_ = order_.done() || server_error_.has_value();
+  frame.fields.set_last(last_sent_);
+  return frame;
+}
+
+void TensorCall::AddPiece(const Run& run, OutgoingFrame& frame) const {
+  const TensorTask::Input& input = task_.inputs[run.segment];
+  const wire::ByteSpan bytes = input.bytes.subspan(run.offset, run.bytes);
+  v1::Piece& piece = *frame.fields.add_pieces();
+  piece.set_segment(input.name);
+  piece.set_offset(run.offset);
+  piece.set_length(static_cast<uint32_t>(run.bytes));
+  if (checksums()) piece.set_crc32c(ExtendCrc32c(0, bytes));
+  frame.payload.push_back(bytes);
+}
+
+absl::Status TensorCall::Receive(const ResponseFields& fields, std::span<const wire::ByteSpan> data,
+                                 SegmentSink& sink) {
+  if (fields.tensor_seq() != kTensorSeq) {
+    return ProtocolError(absl::StrCat("a response for tensor ", fields.tensor_seq(), ", which was never sent"));
+  }
+  if (fields.has_error()) {
+    server_error_ = FromResponseError(fields.error());
+    return server_error_->status;
+  }
+  if (fields.has_accept()) QUANTD_RETURN_IF_ERROR(TakeAccept(fields.accept(), sink));
+  if (!accepted_) return ProtocolError("its first response has neither accept nor error");
+  if (fields.consumed_bytes() > sent_bytes_) {
+    return ProtocolError(absl::StrCat("it consumed ", fields.consumed_bytes(), " bytes of ", sent_bytes_, " sent"));
+  }
+  consumed_bytes_ = std::max(consumed_bytes_, fields.consumed_bytes());
+
+  uint64_t data_bytes = 0, piece_bytes = 0;
+  for (wire::ByteSpan part : data) data_bytes += part.size();
+  for (const v1::Piece& piece : fields.pieces()) piece_bytes += piece.length();
+  if (piece_bytes != data_bytes) {
+    return ProtocolError(absl::StrCat("pieces of ", piece_bytes, " bytes in a frame with ", data_bytes));
+  }
+  PartsCursor cursor(data);
+  for (const v1::Piece& piece : fields.pieces()) {
+    const std::vector<wire::ByteSpan> parts = cursor.Take(piece.length());
+    QUANTD_RETURN_IF_ERROR(TakePiece(piece, parts, sink));
+  }
+  return fields.has_summary() ? TakeSummary(fields.summary()) : absl::OkStatus();
+}
+
+absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink) {
+  if (accepted_) return ProtocolError("a second accept");
+  if (accept.inputs_size() > kSegmentsMax || accept.outputs_size() > kSegmentsMax) {
+    return ProtocolError("an accept with too many segments");
+  }
+  if (accept.frame_data_bytes_max() == 0) return ProtocolError("it takes no data in a frame");
+  if (accept.window_bytes() == 0) return ProtocolError("it gives no credit");
+  QUANTD_RETURN_IF_ERROR(MatchInputs(accept));
+  frame_data_bytes_ = std::min(frame_data_bytes_, accept.frame_data_bytes_max());
+  window_bytes_ = accept.window_bytes();
+  accepted_ = true;
+  return MatchOutputs(accept, sink);
+}
+
+absl::Status TensorCall::MatchInputs(const v1::Accept& accept) {
+  std::vector<SegmentOrder> order;
+  for (const v1::Segment& segment : accept.inputs()) {
+    const auto input = std::find_if(task_.inputs.begin(), task_.inputs.end(),
+                                    [&](const TensorTask::Input& one) { return one.name == segment.name(); });
+    if (input == task_.inputs.end()) {
+      return InvalidArgument(reason::kIncompleteTensor, absl::StrCat("The scheme needs the segment ", segment.name(),
+                                                                     ", which is missing. Add it to the tensor."));
+    }
+    if (input->bytes.size() != segment.size_bytes()) {
+      return InvalidArgument(
+          input->bytes.size() > segment.size_bytes() ? reason::kSegmentTooLong : reason::kIncompleteTensor,
+          absl::StrCat("Segment ", segment.name(), " has ", input->bytes.size(), " bytes where the scheme needs ",
+                       segment.size_bytes(), ". Check shape, type and scheme."),
+          {{"segment", segment.name()}, {"needed_bytes", absl::StrCat(segment.size_bytes())}});
+    }
+    uint64_t batch_bytes = 0;
+    if (segment.unit_bytes() != 0) {
+      if (accept.unit_elements() == 0) return ProtocolError("an accept without unit_elements");
+      // One input needs no batches, and then the server may give none.
+      const uint64_t batch_units = accept.batch_elements() / accept.unit_elements();
+      batch_bytes = CheckedMul(batch_units, segment.unit_bytes()).value_or(segment.size_bytes());
+      if (batch_bytes == 0) batch_bytes = segment.size_bytes();
+    }
+    order.push_back({segment.name(), batch_bytes});
+  }
+  for (const TensorTask::Input& input : task_.inputs) {
+    const auto count =
+        std::count_if(order.begin(), order.end(), [&](const SegmentOrder& entry) { return entry.name == input.name; });
+    if (count > 1) return ProtocolError(absl::StrCat("an accept that names the input ", input.name, " twice"));
+    if (count == 0) {
+      return InvalidArgument(reason::kUnknownSegment,
+                             absl::StrCat("The scheme has no segment ", input.name, ". Leave it out."));
+    }
+  }
+  order_.SetOrder(order);
+  return absl::OkStatus();
+}
+
+absl::Status TensorCall::MatchOutputs(const v1::Accept& accept, SegmentSink& sink) {
+  std::vector<SegmentView> views;
+  std::vector<uint64_t> sizes;
+  for (const v1::Segment& segment : accept.outputs()) {
+    for (const Output& output : outputs_) {
+      if (output.name == segment.name()) {
+        return ProtocolError(absl::StrCat("an accept that names the output ", output.name, " twice"));
+      }
+    }
+    QUANTD_ASSIGN_OR_RETURN(SegmentView view, FromWire(segment));
+    views.push_back(std::move(view));
+    sizes.push_back(segment.size_bytes());
+    outputs_.push_back({segment.name(), segment.size_bytes(), 0, 0});
+  }
+  if (task_.values_bytes.has_value()) {
+    const bool as_asked = outputs_.size() == 1 && outputs_[0].name == kValuesSegment &&
+                          outputs_[0].bytes == *task_.values_bytes &&
+                          static_cast<int>(views[0].dtype) == task_.header.dtype();
+    if (!as_asked) return ProtocolError("it offers other values than those asked for");
+  }
+  return sink.Begin(FromWire(accept.scheme()), views, sizes);
+}
+
+absl::Status TensorCall::TakePiece(const v1::Piece& piece, std::span<const wire::ByteSpan> parts, SegmentSink& sink) {
+  const auto output =
+      std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& one) { return one.name == piece.segment(); });
+  if (output == outputs_.end()) return ProtocolError(absl::StrCat("a piece of unknown segment ", piece.segment()));
+  if (piece.offset() != output->received) {
+    return ProtocolError(absl::StrCat("a piece of ", piece.segment(), " at byte ", piece.offset(), " where ",
+                                      output->received, " was due"));
+  }
+  if (piece.length() > output->bytes - output->received) {
+    return ProtocolError(absl::StrCat("more than the ", output->bytes, " bytes of ", piece.segment()));
+  }
+  if (checksums() && piece.length() > 0) {
+    if (!piece.has_crc32c()) return ProtocolError(absl::StrCat("a piece of ", piece.segment(), " without checksum"));
+    uint32_t crc = 0;
+    for (wire::ByteSpan part : parts) crc = ExtendCrc32c(crc, part);
+    if (crc != piece.crc32c()) {
+      return MakeError(absl::StatusCode::kDataLoss, reason::kChecksumMismatch,
+                       absl::StrCat("Bytes of ", piece.segment(), " at ", piece.offset(),
+                                    " were damaged on their way. Send the tensor again."),
+                       {{"segment", piece.segment()}, {"offset", absl::StrCat(piece.offset())}});
+    }
+    output->crc = CombineCrc32c(output->crc, crc, piece.length());
+  }
+  for (wire::ByteSpan part : parts) {
+    results_came_ = true;
+    QUANTD_RETURN_IF_ERROR(sink.Write(output->name, output->received, part));
+    output->received += part.size();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorCall::TakeSummary(const v1::Summary& summary) {
+  if (!last_sent_) return ProtocolError("a summary before the tensor's end");
+  for (const Output& output : outputs_) {
+    if (output.received != output.bytes) {
+      return ProtocolError(
+          absl::StrCat("it ended ", output.name, " after ", output.received, " of ", output.bytes, " bytes"));
+    }
+    const auto digest = std::find_if(summary.outputs().begin(), summary.outputs().end(),
+                                     [&](const v1::SegmentDigest& one) { return one.name() == output.name; });
+    if (digest == summary.outputs().end() || digest->size_bytes() != output.bytes) {
+      return ProtocolError(absl::StrCat("a summary without the size of ", output.name));
+    }
+    if (!checksums()) continue;
+    if (!digest->has_crc32c()) return ProtocolError(absl::StrCat("a summary without checksum of ", output.name));
+    if (digest->crc32c() != output.crc) {
+      return MakeError(absl::StatusCode::kDataLoss, reason::kChecksumMismatch,
+                       absl::StrCat("The checksum of all of ", output.name, " does not fit. Send the tensor again."),
+                       {{"segment", output.name}});
+    }
+  }
+  summary_ = FromWire(summary);
+  return absl::OkStatus();
+}
+
+}  // namespace quantd

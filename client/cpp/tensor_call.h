@@ -1,0 +1,104 @@
+// One tensor on one stream, as a state machine: what goes out next, and what the answers mean. Does no I/O.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/cpp/client.h"
+#include "client/cpp/grpc_status.h"
+#include "client/cpp/send_order.h"
+#include "proto/codec/frame_codec.h"
+#include "quantd/v1/quantization_service.pb.h"
+
+namespace quantd {
+
+// The bulk methods' messages have the same fields, so the names of Quantize's stand for both.
+using RequestFields = v1::QuantizeRequest;
+using ResponseFields = v1::QuantizeResponse;
+
+// What a stream takes before it has been accepted.
+inline constexpr uint64_t kInitialWindowBytes = 256u << 10;
+
+// What is to be done. Everything it points to must outlive the calls made from it.
+struct TensorTask {
+  struct Input {
+    std::string name;
+    wire::ByteSpan bytes;
+  };
+  v1::TensorHeader header;
+  std::vector<Input> inputs;  // in the order in which they may be sent before Accept
+  uint64_t window_before_accept_bytes = 0;
+  uint32_t frame_data_bytes = 1u << 20;
+  // Dequantize: what must come back; nothing for Quantize, whose outputs the server names.
+  std::optional<uint64_t> values_bytes;
+};
+
+struct OutgoingFrame {
+  RequestFields fields;
+  std::vector<wire::ByteSpan> payload;  // points into the task's inputs
+};
+
+class TensorCall {
+ public:
+  // `task` must outlive this object.
+  explicit TensorCall(const TensorTask& task);
+
+  // True if NextFrame would give a frame now.
+  bool CanSend() const;
+  // The next frame, if header and credit allow one; the one with `last` is the last. After an error of the server's
+  // the only frame is an empty one with `last`.
+  std::optional<OutgoingFrame> NextFrame();
+
+  // Takes a response. Checks offsets, sizes and checksums before `sink` gets the bytes. Errors: the server's own for
+  // this tensor (see server_error), INTERNAL where it broke the protocol, DATA_LOSS where a checksum does not fit,
+  // INVALID_ARGUMENT where the inputs are not those that the server needs, and what `sink` returns.
+  absl::Status Receive(const ResponseFields& fields, std::span<const wire::ByteSpan> data, SegmentSink& sink);
+
+  // Set once the tensor is complete.
+  const std::optional<Summary>& summary() const { return summary_; }
+  // Set if the server failed the tensor in band.
+  const std::optional<RemoteError>& server_error() const { return server_error_; }
+  bool last_sent() const { return last_sent_; }
+  // True if a byte of a result has come.
+  bool results_came() const { return results_came_; }
+  uint64_t consumed_bytes() const { return consumed_bytes_; }
+  uint64_t total_bytes() const { return total_bytes_; }
+
+ private:
+  struct Output {
+    std::string name;
+    uint64_t bytes = 0;
+    uint64_t received = 0;
+    uint32_t crc = 0;
+  };
+
+  uint64_t Credit() const;
+  void AddPiece(const Run& run, OutgoingFrame& frame) const;
+  absl::Status TakeAccept(const v1::Accept& accept, SegmentSink& sink);
+  absl::Status MatchInputs(const v1::Accept& accept);
+  absl::Status MatchOutputs(const v1::Accept& accept, SegmentSink& sink);
+  absl::Status TakePiece(const v1::Piece& piece, std::span<const wire::ByteSpan> parts, SegmentSink& sink);
+  absl::Status TakeSummary(const v1::Summary& summary);
+  bool checksums() const { return task_.header.checksum_kind() == v1::CHECKSUM_KIND_CRC32C; }
+
+  const TensorTask& task_;
+  SendOrder order_;
+  uint64_t total_bytes_ = 0;
+  uint64_t sent_bytes_ = 0;
+  uint64_t consumed_bytes_ = 0;
+  uint64_t window_bytes_;
+  uint32_t frame_data_bytes_;
+  bool header_sent_ = false;
+  bool last_sent_ = false;
+  bool accepted_ = false;
+  bool results_came_ = false;
+  std::vector<Output> outputs_;
+  std::optional<Summary> summary_;
+  std::optional<RemoteError> server_error_;
+};
+
+}  // namespace quantd

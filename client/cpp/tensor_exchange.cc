@@ -1,0 +1,120 @@
+#include "client/cpp/tensor_exchange.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cpp/grpc_status.h"
+#include "kernels/base/status_macros.h"
+#include "proto/codec/grpc_frame.h"
+
+namespace quantd {
+namespace {
+
+// A CancelToken is a flag: it has to be looked at.
+constexpr absl::Duration kCancelPoll = absl::Milliseconds(10);
+// How long a stream whose tensor is over may take to end by itself.
+constexpr absl::Duration kPartingMax = absl::Seconds(1);
+
+absl::Status Cancelled() { return absl::CancelledError("The caller cancelled the call."); }
+
+class Exchange {
+ public:
+  Exchange(const TensorTask& task, StreamTransport& stream, SegmentSink& sink, const CallOptions& options)
+      : call_(task), stream_(stream), sink_(sink), options_(options) {}
+
+  ExchangeResult Run() {
+    absl::Status status = Converse();
+    if (call_.summary().has_value() || call_.server_error().has_value()) {
+      Part();
+    } else if (!status.ok()) {
+      stream_.Cancel();
+    }
+    const StreamEnd end = stream_.Finish();
+    ExchangeResult result;
+    if (call_.summary().has_value()) {
+      // Complete and checked: how the stream ended afterwards does not matter.
+      result.summary = *call_.summary();
+    } else if (call_.server_error().has_value()) {
+      FillRefusal(*call_.server_error(), end, result.attempt);
+    } else if (!status.ok()) {
+      result.attempt.status = std::move(status);
+    } else if (end.status.ok()) {
+      result.attempt.status =
+          absl::InternalError("The server broke the protocol: it ended the stream before the tensor's summary.");
+    } else {
+      FillRefusal(FromGrpcStatus(end.status), end, result.attempt);
+    }
+    return result;
+  }
+
+ private:
+  bool cancelled() const { return options_.cancel != nullptr && options_.cancel->cancelled(); }
+
+  // Until the tensor is complete, the stream has ended (OK), or something is wrong.
+  absl::Status Converse() {
+    while (!call_.summary().has_value()) {
+      if (cancelled()) return Cancelled();
+      SendWhatMayGo();
+      if (std::optional<grpc::ByteBuffer> message = stream_.Receive(); message.has_value()) {
+        QUANTD_RETURN_IF_ERROR(Take(*message));
+      } else if (stream_.ended()) {
+        return absl::OkStatus();
+      } else {
+        stream_.Wait(call_.CanSend(), options_.cancel != nullptr ? kCancelPoll : absl::InfiniteDuration());
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void SendWhatMayGo() {
+    while (stream_.CanSend()) {
+      const std::optional<OutgoingFrame> frame = call_.NextFrame();
+      if (!frame.has_value()) return;
+      stream_.Send(frame->fields, frame->payload, call_.last_sent());
+    }
+  }
+
+  absl::Status Take(const grpc::ByteBuffer& message) {
+    const absl::StatusOr<wire::ReceivedFrame> frame = wire::ReceivedFrame::Parse(message);
+    ResponseFields fields;
+    if (!frame.ok() || !fields.ParseFromString(frame->fields())) {
+      return absl::InternalError(absl::StrCat("The server broke the protocol: a response that cannot be read. ",
+                                              std::string(frame.status().message())));
+    }
+    QUANTD_RETURN_IF_ERROR(call_.Receive(fields, frame->data(), sink_));
+    if (options_.progress) options_.progress(call_.consumed_bytes(), call_.total_bytes());
+    return absl::OkStatus();
+  }
+
+  // Ends the stream in the agreed way, so that the server need not call it broken; not for long, though.
+  void Part() {
+    const absl::Time give_up = absl::Now() + kPartingMax;
+    while (!stream_.ended() && absl::Now() < give_up && !cancelled()) {
+      SendWhatMayGo();
+      if (!stream_.Receive().has_value()) stream_.Wait(call_.CanSend(), kCancelPoll);
+    }
+    if (!stream_.ended()) stream_.Cancel();
+  }
+
+  void FillRefusal(const RemoteError& error, const StreamEnd& end, AttemptResult& attempt) const {
+    attempt.status = error.status;
+    attempt.refused = !call_.results_came();
+    attempt.pushback = error.retry_delay;
+    if (end.pushback_ms.has_value()) attempt.pushback = ParsePushback(*end.pushback_ms);
+  }
+
+  TensorCall call_;
+  StreamTransport& stream_;
+  SegmentSink& sink_;
+  const CallOptions& options_;
+};
+
+}  // namespace
+
+ExchangeResult ExchangeTensor(const TensorTask& task, StreamTransport& stream, SegmentSink& sink,
+                              const CallOptions& options) {
+  return Exchange(task, stream, sink, options).Run();
+}
+
+}  // namespace quantd

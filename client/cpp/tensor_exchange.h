@@ -1,0 +1,21 @@
+// Runs one tensor over one stream, on the calling thread.
+#pragma once
+
+#include "client/cpp/client.h"
+#include "client/cpp/retry.h"
+#include "client/cpp/stream_transport.h"
+#include "client/cpp/tensor_call.h"
+
+namespace quantd {
+
+struct ExchangeResult {
+  AttemptResult attempt;
+  Summary summary;  // if attempt.status is OK
+};
+
+// Sends the task, delivers the results to `sink`, reports to options.progress and obeys options.cancel. When it
+// returns, the stream has ended and nothing refers to the task's memory any more.
+ExchangeResult ExchangeTensor(const TensorTask& task, StreamTransport& stream, SegmentSink& sink,
+                              const CallOptions& options);
+
+}  // namespace quantd

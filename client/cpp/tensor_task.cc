@@ -1,0 +1,86 @@
+#include "client/cpp/tensor_task.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/wire_convert.h"
+#include "kernels/base/checked_math.h"
+#include "kernels/base/error.h"
+#include "kernels/base/error_reason.h"
+#include "kernels/base/status_macros.h"
+#include "kernels/scheme/plan.h"
+
+namespace quantd {
+namespace {
+
+// A dequantization of at most so many bytes in and out is one batch, whose segments may go in any order.
+constexpr uint64_t kOneBatchBytes = 512u << 10;
+
+// Segments whose place in a batch is known without the server: those of the whole tensor, then the others.
+constexpr std::string_view kKnownOrder[] = {kOffsetSegment, kNestedScalesSegment, kScalesSegment, kCodesSegment};
+
+size_t PlaceOf(const std::string& segment) {
+  return std::find(std::begin(kKnownOrder), std::end(kKnownOrder), segment) - std::begin(kKnownOrder);
+}
+
+absl::Status CheckOptions(const CallOptions& options) {
+  if (options.frame_data_bytes >= 1 && options.frame_data_bytes <= wire::kFrameDataBytesMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("CallOptions.frame_data_bytes must be 1 to ", wire::kFrameDataBytesMax, "."));
+}
+
+absl::StatusOr<uint64_t> ValuesBytes(DataType dtype, const std::vector<uint64_t>& shape) {
+  if (!DataTypeNumbered(static_cast<int>(dtype)).has_value()) {
+    return InvalidArgument(reason::kInvalidDtype, "The tensor has no element type. Give float32, float16 or bfloat16.");
+  }
+  const bool empty = std::find(shape.begin(), shape.end(), 0u) != shape.end();
+  std::optional<uint64_t> bytes = empty ? 0 : SizeBytes(dtype);
+  for (uint64_t extent : shape) bytes = bytes.has_value() ? CheckedMul(*bytes, extent) : std::nullopt;
+  if (bytes.has_value() && *bytes <= kTensorBytesMax) return *bytes;
+  return InvalidArgument(reason::kInvalidShape,
+                         absl::StrCat("The tensor has more than ", kTensorBytesMax, " bytes. Split it."));
+}
+
+}  // namespace
+
+absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRequest& scheme,
+                                        const CallOptions& options) {
+  QUANTD_RETURN_IF_ERROR(CheckOptions(options));
+  QUANTD_ASSIGN_OR_RETURN(const uint64_t values_bytes, ValuesBytes(tensor.dtype, tensor.shape));
+  if (values_bytes != tensor.values.size()) {
+    return InvalidArgument(reason::kInvalidShape,
+                           absl::StrCat("Shape and type make ", values_bytes, " bytes, but the tensor's values have ",
+                                        tensor.values.size(), "."));
+  }
+  TensorTask task;
+  task.header = MakeHeader(tensor.name, tensor.dtype, tensor.shape, scheme, options);
+  if (options.offset.has_value()) task.header.mutable_statistics()->set_offset(*options.offset);
+  task.inputs = {{std::string(kValuesSegment), tensor.values}};
+  task.window_before_accept_bytes = kInitialWindowBytes;
+  task.frame_data_bytes = options.frame_data_bytes;
+  return task;
+}
+
+absl::StatusOr<TensorTask> DequantizeTask(const QuantizedTensorView& tensor, DataType dtype,
+                                          const CallOptions& options) {
+  QUANTD_RETURN_IF_ERROR(CheckOptions(options));
+  QUANTD_ASSIGN_OR_RETURN(const uint64_t values_bytes, ValuesBytes(dtype, tensor.shape));
+  TensorTask task;
+  task.header = MakeHeader(tensor.name, dtype, tensor.shape, tensor.scheme, options);
+  task.values_bytes = values_bytes;
+  task.frame_data_bytes = options.frame_data_bytes;
+  uint64_t job_bytes = values_bytes;
+  bool all_known = true;
+  for (const SegmentView& segment : tensor.segments) {
+    task.inputs.push_back({segment.name, segment.bytes});
+    job_bytes += segment.bytes.size();
+    all_known = all_known && PlaceOf(segment.name) < std::size(kKnownOrder);
+  }
+  std::stable_sort(task.inputs.begin(), task.inputs.end(),
+                   [](const auto& a, const auto& b) { return PlaceOf(a.name) < PlaceOf(b.name); });
+  if (all_known && job_bytes <= kOneBatchBytes) task.window_before_accept_bytes = kInitialWindowBytes;
+  return task;
+}
+
+}  // namespace quantd

@@ -1,0 +1,105 @@
+#include "client/cpp/wire_convert.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace quantd {
+namespace {
+
+v1::DevicePolicy ToWire(DevicePreference device) {
+  switch (device) {
+    case DevicePreference::kAuto:
+      return v1::DEVICE_POLICY_AUTO;
+    case DevicePreference::kCpu:
+      return v1::DEVICE_POLICY_CPU;
+    case DevicePreference::kGpu:
+      return v1::DEVICE_POLICY_GPU;
+  }
+  return v1::DEVICE_POLICY_UNSPECIFIED;
+}
+
+v1::Priority ToWire(CallPriority priority) {
+  switch (priority) {
+    case CallPriority::kLow:
+      return v1::PRIORITY_LOW;
+    case CallPriority::kNormal:
+      return v1::PRIORITY_NORMAL;
+    case CallPriority::kHigh:
+      return v1::PRIORITY_HIGH;
+  }
+  return v1::PRIORITY_UNSPECIFIED;
+}
+
+}  // namespace
+
+SchemeRequest FromWire(const v1::Scheme& scheme) {
+  return {scheme.preset(), {scheme.overrides().begin(), scheme.overrides().end()}, scheme.format_revision()};
+}
+
+Summary FromWire(const v1::Summary& summary) {
+  const v1::PhaseTimes& times = summary.times();
+  return {.amax = summary.amax(),
+          .nonfinite_count = summary.nonfinite_count(),
+          .receive_time = absl::Nanoseconds(times.receive_ns()),
+          .queue_time = absl::Nanoseconds(times.queue_ns()),
+          .compute_time = absl::Nanoseconds(times.compute_ns()),
+          .total_time = absl::Nanoseconds(times.total_ns()),
+          .device = summary.device()};
+}
+
+ServerInfo FromWire(const v1::GetServerInfoResponse& info) {
+  const v1::Limits& limits = info.limits();
+  return {.version = info.version(),
+          .server_instance = info.server_instance(),
+          .cpu_target = info.cpu_target(),
+          .principal = info.principal(),
+          .epoch = info.epoch(),
+          .devices = {info.devices().begin(), info.devices().end()},
+          .frame_data_bytes_max = limits.frame_data_bytes_max(),
+          .initial_window_bytes = limits.initial_window_bytes(),
+          .window_bytes = limits.window_bytes(),
+          .tensor_bytes_max = limits.tensor_bytes_max(),
+          .spool_bytes_per_stream_max = limits.spool_bytes_per_stream_max(),
+          .streams_max = limits.streams_max(),
+          .streams_per_principal_max = limits.streams_per_principal_max(),
+          .stall_max = absl::Milliseconds(limits.stall_ms_max())};
+}
+
+SchemeDescription FromWire(const v1::SchemeDescription& description) {
+  SchemeDescription result{.scheme = FromWire(description.scheme()),
+                           .summary = description.summary(),
+                           .byte_equal_to = description.byte_equal_to(),
+                           .overrides = {},
+                           .segments = {description.segments().begin(), description.segments().end()},
+                           .bits_per_weight = description.bits_per_weight()};
+  for (const v1::OverrideDescription& wire : description.overrides()) {
+    result.overrides.push_back({wire.name(), {wire.values().begin(), wire.values().end()}, wire.default_value()});
+  }
+  return result;
+}
+
+absl::StatusOr<SegmentView> FromWire(const v1::Segment& segment) {
+  const std::optional<DataType> dtype = DataTypeNumbered(segment.dtype());
+  if (!dtype.has_value()) {
+    return absl::InternalError(absl::StrCat("The server's segment ", segment.name(), " has element type ",
+                                            static_cast<int>(segment.dtype()),
+                                            ", which this client does not know. Use a newer client."));
+  }
+  return SegmentView{segment.name(), *dtype, {segment.shape().begin(), segment.shape().end()}, {}};
+}
+
+v1::TensorHeader MakeHeader(const std::string& name, DataType dtype, const std::vector<uint64_t>& shape,
+                            const SchemeRequest& scheme, const CallOptions& options) {
+  v1::TensorHeader header;
+  header.set_name(name);
+  header.set_dtype(static_cast<v1::DataType>(dtype));
+  header.mutable_shape()->Add(shape.begin(), shape.end());
+  header.mutable_scheme()->set_preset(scheme.preset);
+  header.mutable_scheme()->mutable_overrides()->insert(scheme.overrides.begin(), scheme.overrides.end());
+  header.mutable_scheme()->set_format_revision(scheme.format_revision);
+  header.set_device_policy(ToWire(options.device));
+  header.set_priority(ToWire(options.priority));
+  header.set_checksum_kind(options.checksums ? v1::CHECKSUM_KIND_CRC32C : v1::CHECKSUM_KIND_NONE);
+  return header;
+}
+
+}  // namespace quantd

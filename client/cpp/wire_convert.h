@@ -1,0 +1,23 @@
+// Between the client's value types and the messages of quantd.v1.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/cpp/client.h"
+#include "quantd/v1/quantization_service.pb.h"
+
+namespace quantd {
+
+SchemeRequest FromWire(const v1::Scheme& scheme);
+Summary FromWire(const v1::Summary& summary);
+ServerInfo FromWire(const v1::GetServerInfoResponse& info);
+SchemeDescription FromWire(const v1::SchemeDescription& description);
+// With empty bytes. INTERNAL for an element type that this client does not know.
+absl::StatusOr<SegmentView> FromWire(const v1::Segment& segment);
+
+// A header without scheme statistics; `dtype` is what the values are or shall become.
+v1::TensorHeader MakeHeader(const std::string& name, DataType dtype, const std::vector<uint64_t>& shape,
+                            const SchemeRequest& scheme, const CallOptions& options);
+
+}  // namespace quantd
