@@ -1,0 +1,36 @@
+#include "client/cli/connect.h"
+
+#include <utility>
+
+#include "client/cli/embedded_server.h"
+#include "client/cli/exit_code.h"
+#include "kernels/base/status_macros.h"
+
+namespace quantd::cli {
+namespace {
+
+struct EmbeddedClient {
+  std::unique_ptr<EmbeddedServer> server;
+  std::unique_ptr<Client> client;  // ends before its server
+};
+
+absl::StatusOr<std::shared_ptr<Client>> ConnectEmbedded() {
+  auto embedded = std::make_shared<EmbeddedClient>();
+  QUANTD_ASSIGN_OR_RETURN(embedded->server, EmbeddedServer::Start());
+  QUANTD_ASSIGN_OR_RETURN(embedded->client, Client::OverChannel(embedded->server->channel()));
+  Client* const client = embedded->client.get();
+  return std::shared_ptr<Client>(std::move(embedded), client);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Client>> Connect(const std::string& address) {
+  if (address.empty()) return ConnectEmbedded();
+  ClientOptions options;
+  options.address = address;
+  absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(std::move(options));
+  if (!client.ok()) return WithExitCode(client.status(), ExitCode::kUsage);
+  return std::shared_ptr<Client>(*std::move(client));
+}
+
+}  // namespace quantd::cli

@@ -1,0 +1,44 @@
+#include "client/cli/embedded_server.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "kernels/base/status_macros.h"
+#include "server/config/server_config.h"
+#include "server/lifecycle/application.h"
+#include "server/telemetry/logger.h"
+
+namespace quantd::cli {
+namespace {
+
+class ApplicationServer final : public EmbeddedServer {
+ public:
+  ApplicationServer() : logger_(server::MakeStderrLogger(server::LogLevel::kError, server::LogFormat::kText)) {}
+
+  absl::Status Start() {
+    server::ServerConfig config;
+    config.listen.clear();
+    std::error_code no_folder;
+    const std::filesystem::path spool = std::filesystem::temp_directory_path(no_folder);
+    if (!no_folder) config.spool_directory = spool;
+    QUANTD_ASSIGN_OR_RETURN(application_, server::Application::Start(config, *logger_));
+    return absl::OkStatus();
+  }
+
+  std::shared_ptr<grpc::Channel> channel() override { return application_->server().InProcessChannel(); }
+
+ private:
+  const std::unique_ptr<server::Logger> logger_;
+  std::unique_ptr<server::Application> application_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start() {
+  auto embedded = std::make_unique<ApplicationServer>();
+  QUANTD_RETURN_IF_ERROR(embedded->Start());
+  return embedded;
+}
+
+}  // namespace quantd::cli

@@ -1,0 +1,26 @@
+// A whole quantd inside this process, reached without a socket.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace quantd::cli {
+
+class EmbeddedServer {
+ public:
+  // The server's defaults, without listeners; only its errors are logged, to standard error. Errors: those of
+  // server::Application::Start.
+  static absl::StatusOr<std::unique_ptr<EmbeddedServer>> Start();
+  // Waits for what is still open.
+  virtual ~EmbeddedServer() = default;
+
+  // Must not be used after this object's end.
+  virtual std::shared_ptr<grpc::Channel> channel() = 0;
+};
+
+}  // namespace quantd::cli

@@ -1,0 +1,36 @@
+// What a command may touch of the world. Tests give their own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/cli/exit_code.h"
+#include "client/cpp/client.h"
+#include "kernels/base/clock.h"
+
+namespace quantd::cli {
+
+// Why running work was told to stop.
+enum class Interruption { kNone, kSignal, kFileShrank };
+
+struct Environment {
+  std::ostream& out;     // results
+  std::ostream& err;     // progress and errors
+  bool err_is_terminal;  // a progress bar makes sense
+  const Clock& clock;
+  CancelToken& cancel;
+  std::function<Interruption()> interruption;
+  // A client of the server at `address`; of one in this process if that is empty, which lives as long as the client.
+  std::function<absl::StatusOr<std::shared_ptr<Client>>(const std::string& address)> connect;
+};
+
+// What the command line asks for.
+struct ChosenCommand {
+  std::function<absl::StatusOr<ExitCode>(Environment&)> run;
+  bool json = false;
+};
+
+}  // namespace quantd::cli

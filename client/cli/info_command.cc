@@ -1,0 +1,59 @@
+#include "client/cli/info_command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "client/cli/common_options.h"
+#include "kernels/base/status_macros.h"
+
+namespace quantd::cli {
+namespace {
+
+nlohmann::ordered_json ToJson(const ServerInfo& info) {
+  return {{"version", info.version},
+          {"server_instance", info.server_instance},
+          {"epoch", info.epoch},
+          {"cpu_target", info.cpu_target},
+          {"devices", info.devices},
+          {"principal", info.principal},
+          {"frame_data_bytes_max", info.frame_data_bytes_max},
+          {"initial_window_bytes", info.initial_window_bytes},
+          {"window_bytes", info.window_bytes},
+          {"tensor_bytes_max", info.tensor_bytes_max},
+          {"spool_bytes_per_stream_max", info.spool_bytes_per_stream_max},
+          {"streams_max", info.streams_max},
+          {"streams_per_principal_max", info.streams_per_principal_max},
+          {"stall_ms_max", absl::ToInt64Milliseconds(info.stall_max)}};
+}
+
+std::string FormatText(const nlohmann::ordered_json& info) {
+  std::string text;
+  for (const auto& [key, value] : info.items()) {
+    text += key + ": " + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+void AddInfoCommand(CLI::App& app, ChosenCommand& chosen) {
+  auto arguments = std::make_shared<InfoArguments>();
+  CLI::App* command = app.add_subcommand("info", "Show a server's release, devices and limits");
+  AddAddressOption(*command, arguments->address);
+  AddJsonFlag(*command, arguments->json);
+  command->callback([arguments, &chosen] {
+    chosen.json = arguments->json;
+    chosen.run = [arguments](Environment& environment) { return RunInfo(*arguments, environment); };
+  });
+}
+
+absl::StatusOr<ExitCode> RunInfo(const InfoArguments& arguments, Environment& environment) {
+  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.address));
+  QUANTD_ASSIGN_OR_RETURN(const ServerInfo info, client->GetServerInfo());
+  const nlohmann::ordered_json json = ToJson(info);
+  environment.out << (arguments.json ? json.dump(2) + "\n" : FormatText(json));
+  return ExitCode::kOk;
+}
+
+}  // namespace quantd::cli

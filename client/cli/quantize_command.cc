@@ -1,0 +1,130 @@
+#include "client/cli/quantize_command.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/conversion.h"
+#include "client/cli/metadata.h"
+#include "client/cli/params_file.h"
+#include "kernels/base/error.h"
+#include "kernels/base/status_macros.h"
+#include "kernels/scheme/plan.h"
+#include "server/conversion/printable.h"
+#include "server/conversion/safetensors_reader.h"
+
+namespace quantd::cli {
+namespace {
+
+using server::Quoted;
+using server::SafetensorsEntry;
+using server::SafetensorsReader;
+
+// The same status as the caller's fault, with what it is about in front.
+absl::Status Unusable(const absl::Status& status, const std::string& what) {
+  absl::Status named(status.code(), absl::StrCat(what, std::string(status.message())));
+  return WithExitCode(WithDetails(std::move(named), DetailsOf(status)), ExitCode::kUsage);
+}
+
+absl::StatusOr<Scheme> ResolveArguments(const QuantizeArguments& arguments) {
+  SchemeRequest request{arguments.preset, {}, 0};
+  QUANTD_ASSIGN_OR_RETURN(request.overrides, ParseSettings(arguments.settings));
+  absl::StatusOr<Scheme> scheme = ResolveScheme(request);
+  if (!scheme.ok()) return Unusable(scheme.status(), "");
+  return scheme;
+}
+
+absl::StatusOr<TensorParams> ParamsFor(const std::string& path, const std::vector<const SafetensorsEntry*>& selected) {
+  if (path.empty()) return TensorParams{};
+  QUANTD_ASSIGN_OR_RETURN(TensorParams params, ReadParamsFile(path));
+  std::set<std::string> names;
+  for (const SafetensorsEntry* entry : selected) names.insert(entry->name);
+  for (const auto& [name, statistics] : params) {
+    if (names.count(name) == 0) {
+      return UsageError(
+          absl::StrCat(Quoted(path), ": tensor ", Quoted(name), " is not among the tensors to be quantized"));
+    }
+  }
+  return params;
+}
+
+// The sizes of everything that the server will make must be known before the first byte is written: the same plan that
+// the server makes says them.
+absl::StatusOr<ConversionStep> PlanStep(const SafetensorsEntry& entry, const Scheme& scheme,
+                                        const KnownStatistics& known) {
+  const DataType dtype = *DataTypeNamed(entry.dtype.name);
+  absl::StatusOr<Plan> plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known);
+  if (!plan.ok()) return Unusable(plan.status(), absl::StrCat("tensor ", Quoted(entry.name), ": "));
+  ConversionStep step{entry.name, dtype, entry.shape, FullyResolved(scheme), {&entry}, {}, known.offset};
+  for (const SegmentLayout& segment : plan->WireOutputs()) {
+    step.outputs.push_back(
+        {segment.name, SegmentTensorName(entry.name, segment.name), segment.dtype, segment.shape, segment.bytes});
+  }
+  return step;
+}
+
+}  // namespace
+
+void AddQuantizeCommand(CLI::App& app, ChosenCommand& chosen) {
+  auto arguments = std::make_shared<QuantizeArguments>();
+  CLI::App* command = app.add_subcommand("quantize", "Quantize the float tensors of a safetensors file");
+  command->add_option("IN", arguments->input_path, "Safetensors file to read")->required();
+  command->add_option("OUT", arguments->output_path, "Safetensors file to write")->required();
+  command->add_option("--scheme", arguments->preset, "Preset, as bnb-nf4; `quantctl schemes` lists them")
+      ->required()
+      ->type_name("PRESET");
+  command->add_option("--set", arguments->settings, "Override a part of the preset, as block_size=128; repeatable")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  command
+      ->add_option("--include", arguments->selection.include,
+                   "Convert only tensors in whose name this RE2 expression is found. Default: every float32, float16 "
+                   "and bfloat16 tensor. All others are copied unchanged")
+      ->type_name("REGEX");
+  command
+      ->add_option("--min-rank", arguments->selection.rank_min,
+                   "Convert only tensors with at least so many dimensions: 2 leaves biases and norms alone")
+      ->type_name("N");
+  command
+      ->add_option("--params", arguments->params_path,
+                   "Statistics that are known already, by tensor: {\"layer.weight\": {\"offset\": 0.0123}}")
+      ->type_name("PARAMS.json");
+  AddCallOptions(*command, arguments->call);
+  AddJsonFlag(*command, arguments->json);
+  command->callback([arguments, &chosen] {
+    chosen.json = arguments->json;
+    chosen.run = [arguments](Environment& environment) { return RunQuantize(*arguments, environment); };
+  });
+}
+
+absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environment& environment) {
+  QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveArguments(arguments));
+  const auto input = SafetensorsReader::Open(arguments.input_path);
+  if (!input.ok()) return WithExitCode(input.status(), ExitCode::kFile);
+  absl::StatusOr<ConvertedTensors> converted = ConvertedTensorsOf((*input)->metadata());
+  if (!converted.ok()) return WithExitCode(converted.status(), ExitCode::kFile);
+  QUANTD_ASSIGN_OR_RETURN(const auto selected, SelectTensors((*input)->tensors(), *converted, arguments.selection));
+  QUANTD_ASSIGN_OR_RETURN(const TensorParams params, ParamsFor(arguments.params_path, selected));
+
+  Conversion conversion{Conversion::Kind::kQuantize, arguments.input_path, arguments.output_path, input->get(), {}, {},
+                        (*input)->metadata()};
+  std::set<const SafetensorsEntry*> chosen(selected.begin(), selected.end());
+  for (const SafetensorsEntry& entry : (*input)->tensors()) {
+    if (chosen.count(&entry) == 0) {
+      conversion.copied.push_back(&entry);
+      continue;
+    }
+    const auto known = params.find(entry.name);
+    QUANTD_ASSIGN_OR_RETURN(ConversionStep step,
+                            PlanStep(entry, scheme, known == params.end() ? KnownStatistics{} : known->second));
+    (*converted)[entry.name] = {step.scheme, step.values_dtype, step.shape};
+    conversion.steps.push_back(std::move(step));
+  }
+  conversion.metadata[kMetadataKey] = FormatMetadata(*converted);
+  QUANTD_ASSIGN_OR_RETURN(const ConversionReport report, RunConversion(conversion, arguments.call, environment));
+  environment.out << (arguments.json ? FormatJson(report) : FormatTable(report));
+  return ExitCode::kOk;
+}
+
+}  // namespace quantd::cli

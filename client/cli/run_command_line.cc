@@ -1,0 +1,74 @@
+#include "client/cli/run_command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/compare_command.h"
+#include "client/cli/dequantize_command.h"
+#include "client/cli/info_command.h"
+#include "client/cli/quantize_command.h"
+#include "client/cli/schemes_command.h"
+#include "kernels/base/error.h"
+
+namespace quantd::cli {
+namespace {
+
+// What an interruption makes of the status of the command that it ended.
+absl::Status Interrupted(const absl::Status& status, Interruption interruption) {
+  if (interruption == Interruption::kFileShrank) {
+    return absl::AbortedError("a file became shorter while it was read; run again when its writer is done");
+  }
+  return interruption == Interruption::kSignal ? absl::CancelledError("interrupted; nothing was written") : status;
+}
+
+ExitCode CodeOf(const absl::Status& status, Interruption interruption) {
+  if (interruption == Interruption::kFileShrank) return ExitCode::kFile;
+  return interruption == Interruption::kSignal ? ExitCode::kInterrupted : ExitCodeOf(status);
+}
+
+void PrintError(const absl::Status& status, ExitCode code, bool json, Environment& environment) {
+  const ErrorDetails details = DetailsOf(status);
+  if (!json) {
+    environment.err << "quantctl: " << std::string(status.message());
+    if (!details.reason.empty()) environment.err << " [" << details.reason << "]";
+    environment.err << "\n";
+    return;
+  }
+  nlohmann::ordered_json metadata = nlohmann::ordered_json::object();
+  for (const auto& [key, value] : details.metadata) metadata[key] = value;
+  const nlohmann::ordered_json document{{"error",
+                                         {{"code", absl::StatusCodeToString(status.code())},
+                                          {"reason", details.reason},
+                                          {"message", std::string(status.message())},
+                                          {"metadata", std::move(metadata)}}},
+                                        {"exit_code", static_cast<int>(code)}};
+  environment.out << document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+}
+
+}  // namespace
+
+ExitCode RunCommandLine(int argc, const char* const* argv, Environment& environment) {
+  CLI::App app("Quantize, dequantize and compare tensors of safetensors files", "quantctl");
+  app.footer(kExitCodeHelp);
+  app.require_subcommand(1);
+  ChosenCommand chosen;
+  AddQuantizeCommand(app, chosen);
+  AddDequantizeCommand(app, chosen);
+  AddCompareCommand(app, chosen);
+  AddSchemesCommand(app, chosen);
+  AddInfoCommand(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, environment.out, environment.err) == 0 ? ExitCode::kOk : ExitCode::kUsage;
+  }
+  const absl::StatusOr<ExitCode> result = chosen.run(environment);
+  if (result.ok()) return *result;
+  const Interruption interruption = environment.interruption();
+  const ExitCode code = CodeOf(result.status(), interruption);
+  PrintError(Interrupted(result.status(), interruption), code, chosen.json, environment);
+  return code;
+}
+
+}  // namespace quantd::cli

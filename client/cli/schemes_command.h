@@ -1,0 +1,24 @@
+// quantctl schemes: the presets of a server.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/cli/environment.h"
+
+namespace CLI {
+class App;
+}
+
+namespace quantd::cli {
+
+struct SchemesArguments {
+  std::string address;
+  bool json = false;
+};
+
+void AddSchemesCommand(CLI::App& app, ChosenCommand& chosen);
+
+absl::StatusOr<ExitCode> RunSchemes(const SchemesArguments& arguments, Environment& environment);
+
+}  // namespace quantd::cli
