@@ -52,6 +52,7 @@ void Fill(const JobSegment& segment, v1::Segment& proto) {
   proto.set_size_bytes(segment.layout.bytes);
   proto.set_begin_bytes(segment.begin_bytes);
   proto.set_end_bytes(segment.end_bytes);
+  proto.set_unit_bytes(segment.layout.unit_bytes);
 }
 
 void Fill(const AcceptInfo& accept, const AcceptConstants& constants, v1::Accept& proto) {
