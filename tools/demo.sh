@@ -19,15 +19,19 @@ start_server() {
   say "it listens on $address"
 }
 
+# report COMMAND ARGUMENT...: quantctl with its report in COMMAND.json; its progress is shown only if it fails.
+report() {
+  quantctl "$@" --json >"$work/$1.json" 2>"$work/progress" || fail "quantctl $1: $(cat "$work/progress" "$work/$1.json")"
+}
+
 convert() {
   say "quantctl quantize: all-MiniLM-L6-v2, every matrix, bnb-nf4 with double quantization"
-  quantctl quantize $model "$work/quantized.safetensors" --scheme bnb-nf4 --set double_quant=true --min-rank 2 \
-    --include '\.weight$' --address "$address" --json >"$work/quantize.json"
+  report quantize $model "$work/quantized.safetensors" --scheme bnb-nf4 --set double_quant=true --min-rank 2 \
+    --include '\.weight$' --address "$address"
   say "quantctl dequantize: back to float32"
-  quantctl dequantize "$work/quantized.safetensors" "$work/back.safetensors" --address "$address" --json \
-    >"$work/dequantize.json"
+  report dequantize "$work/quantized.safetensors" "$work/back.safetensors" --address "$address"
   say "quantctl compare: what it cost"
-  quantctl compare $model "$work/back.safetensors" --json >"$work/compare.json"
+  report compare $model "$work/back.safetensors"
   python3 tools/demo_table.py "$work"
 }
 

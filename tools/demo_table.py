@@ -6,7 +6,7 @@ import sys
 
 
 def table(quantized, compared):
-    snr = {tensor["name"]: tensor["snr_db"] for tensor in compared["tensors"]}
+    snr = {tensor["name"]: tensor.get("snr_db") for tensor in compared["tensors"]}
     rows = [(t["name"], "x".join(map(str, t["shape"])), t["bits_per_weight"], snr[t["name"]]) for t in quantized["tensors"]]
     width = max(len(name) for name, *_ in rows)
     yield f"{'tensor':{width}}  {'shape':>11}  bits/weight  SNR dB"
