@@ -1,0 +1,44 @@
+#include "server/lifecycle/application.h"
+
+#include <string>
+#include <utility>
+
+#include "kernels/base/status_macros.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "server/config/version.h"
+#include "server/lifecycle/process_identity.h"
+
+namespace quantd::server {
+namespace {
+
+ServiceOptions OptionsFor(const ServerConfig& config) {
+  const ProcessIdentity identity = MakeProcessIdentity();
+  ServiceOptions options;
+  options.version = kVersion;
+  options.server_instance = identity.server_instance;
+  options.epoch = identity.epoch;
+  options.cpu_target = CpuTarget();
+  options.compute_threads = ComputeThreads(config);
+  options.spool_directory = config.spool_directory;
+  options.limits = config.limits;
+  return options;
+}
+
+}  // namespace
+
+Application::Application(Logger& logger) : rpc_log_(logger), backend_(MakeCpuBackend()) {}
+
+absl::StatusOr<std::unique_ptr<Application>> Application::Start(const ServerConfig& config, Logger& logger) {
+  QUANTD_RETURN_IF_ERROR(Validate(config));
+  std::unique_ptr<Application> application(new Application(logger));
+  QUANTD_RETURN_IF_ERROR(SelfTest(*application->backend_));
+  QUANTD_ASSIGN_OR_RETURN(application->service_,
+                          QuantizationService::Create(OptionsFor(config), *application->backend_, application->clock_,
+                                                      application->rpc_log_));
+  QuantizationService& service = *application->service_;
+  application->trimmer_ = std::make_unique<IdleTrimmer>([&service] { return service.open_streams(); });
+  QUANTD_ASSIGN_OR_RETURN(application->server_, Server::Start(config, service, logger));
+  return application;
+}
+
+}  // namespace quantd::server
