@@ -16,11 +16,10 @@ inline constexpr uint32_t kCanonicalNan32 = 0x7fffffff;
 constexpr float Float16ToFloat32(uint16_t half) {
   const uint32_t sign = uint32_t{half} << 16 & 0x80000000u;
   const uint32_t magnitude = half & 0x7fffu;
-  // The multiplication moves the exponent's bias and normalizes subnormals; infinity and NaN keep all exponent bits
-  // set.
-  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude << 13) * 0x1p112f);
-  const uint32_t bits = magnitude >= 0x7c00u ? (magnitude << 13 | 0x7f800000u) : finite;
-  return std::bit_cast<float>(sign | bits);
+  // The multiplication moves the exponent's bias and normalizes subnormals; infinity and NaN get all exponent bits set.
+  const uint32_t scaled = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude << 13) * 0x1p112f);
+  const uint32_t nonfinite = (0u - static_cast<uint32_t>(magnitude >= 0x7c00u)) & 0x7f800000u;
+  return std::bit_cast<float>(sign | scaled | nonfinite);
 }
 
 // Exact. NaN stays NaN.

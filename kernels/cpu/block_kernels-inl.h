@@ -35,7 +35,7 @@ typename Values::Magnitude MaxMagnitude(const std::byte* values, uint32_t count)
 }
 
 // Two codes to a byte, the first in the high nibble.
-inline void PackNibbles(const uint8_t* codes, uint32_t byte_count, std::byte* packed) {
+inline void PackNibbles(const uint32_t* codes, uint32_t byte_count, std::byte* packed) {
   for (uint32_t i = 0; i < byte_count; ++i) {
     packed[i] = static_cast<std::byte>(codes[2 * i] << 4 | codes[2 * i + 1]);
   }
@@ -45,7 +45,8 @@ template <class Format, class Rules, class Values>
 void EncodeBlock(const std::byte* values, uint32_t count, float scale, std::byte* codes) {
   static_assert(Format::kBits == 4);
   const float factor = Rules::FactorOf(scale);
-  alignas(64) uint8_t block_codes[kBlockElementsMax];
+  // As wide as the values, because compilers then keep one vector layout from load to code.
+  alignas(64) uint32_t block_codes[kBlockElementsMax];
   for (uint32_t i = 0; i < count; ++i) {
     block_codes[i] = Format::Encode(Rules::Normalize(Values::Widen(LoadBits<Values>(values, i)), factor));
   }

@@ -65,10 +65,10 @@ struct Dynamic8 {
   static constexpr int kBits = 8;
 
   // The nearest level; a midpoint takes the even code, NaN takes 0.
-  static constexpr uint8_t Encode(float value) {
-    size_t code = 0;
-    for (size_t step = 128; step != 0; step /= 2) code += value >= kDynamic8Boundaries[code + step - 1] ? step : 0;
-    return static_cast<uint8_t>(code);
+  static constexpr uint32_t Encode(float value) {
+    uint32_t code = 0;
+    for (uint32_t step = 128; step != 0; step /= 2) code += value >= kDynamic8Boundaries[code + step - 1] ? step : 0;
+    return code;
   }
 
   static constexpr float Decode(uint8_t code) { return std::bit_cast<float>(kDynamic8LevelBits[code]); }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "kernels/format/element.h"
+#include "kernels/format/thresholds.h"
 
 namespace quantd {
 
@@ -23,13 +24,12 @@ struct Fp4Bnb {
   static constexpr int kBits = 4;
 
   // A tie takes the smaller magnitude. -0 and NaN take 0; any other negative value has the sign bit.
-  static constexpr uint8_t Encode(float value) {
+  static constexpr uint32_t Encode(float value) {
     const float magnitude = std::bit_cast<float>(std::bit_cast<uint32_t>(value) & 0x7fffffffu);
-    int rank = 0;
-    for (const float threshold : kFp4BnbThresholds) rank += magnitude > threshold;
+    const uint32_t rank = CountBelow(kFp4BnbThresholds, magnitude);
     // Ranks 0 to 7 have the codes 0, 1, 6, 7, 4, 5, 2, 3.
-    const int code = rank ^ (rank & 2) << 1;
-    return static_cast<uint8_t>(code | (value < 0) << 3);
+    const uint32_t code = rank ^ (rank & 2) << 1;
+    return code | static_cast<uint32_t>(value < 0) << 3;
   }
 
   // code < 16. Code 8 is -0.

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "kernels/format/element.h"
+#include "kernels/format/thresholds.h"
 
 namespace quantd {
 
@@ -41,11 +42,7 @@ struct Nf4 {
   static constexpr int kBits = 4;
 
   // Number of thresholds below `value`: a tie takes the lower code, NaN takes 0.
-  static constexpr uint8_t Encode(float value) {
-    int code = 0;
-    for (const float threshold : kNf4Thresholds) code += value > threshold;
-    return static_cast<uint8_t>(code);
-  }
+  static constexpr uint32_t Encode(float value) { return CountBelow(kNf4Thresholds, value); }
 
   // code < 16.
   static constexpr float Decode(uint8_t code) { return kNf4Levels[code]; }
