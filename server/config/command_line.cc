@@ -29,7 +29,7 @@ absl::Status SetComputeThreads(const Given& given, ServerConfig& config) {
   const char* const end = given.text.data() + given.text.size();
   const auto [parsed_to, error] = std::from_chars(given.text.data(), end, config.compute_threads);
   if (!given.text.empty() && parsed_to == end && error == std::errc()) return absl::OkStatus();
-  return absl::InvalidArgumentError(given.source + " is \"" + given.text + "\"; set it between 0 and 1024");
+  return absl::InvalidArgumentError(given.source + " is \"" + given.text + "\"; choose 0 to 1024");
 }
 
 absl::Status SetLogLevel(const Given& given, ServerConfig& config) {

@@ -26,8 +26,7 @@ absl::StatusOr<Value> ValueNamed(std::string_view field, std::string_view name,
     if (candidate == name) return value;
     allowed += (allowed.empty() ? "" : ", ") + std::string(candidate);
   }
-  return absl::InvalidArgumentError(std::string(field) + " is \"" + std::string(name) + "\"; set it to one of " +
-                                    allowed);
+  return absl::InvalidArgumentError(std::string(field) + " is \"" + std::string(name) + "\"; choose one of " + allowed);
 }
 
 template <typename Value, size_t kCount>

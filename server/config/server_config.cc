@@ -7,23 +7,19 @@
 #include <string_view>
 
 #include "kernels/base/status_macros.h"
-#include "proto/codec/frame_codec.h"
 #include "server/config/listen_address.h"
 
 namespace quantd::server {
 namespace {
 
-constexpr uint64_t kKiB = 1u << 10;
 constexpr uint64_t kMiB = 1u << 20;
 constexpr uint64_t kGiB = 1u << 30;
-constexpr uint64_t kPiB = 1ull << 50;
 constexpr size_t kListenersMax = 16;
 constexpr size_t kAllowedUidsMax = 64;
 
 absl::Status OutOfRange(std::string_view field, const std::string& value, const std::string& minimum,
                         const std::string& maximum) {
-  return absl::InvalidArgumentError(std::string(field) + " is " + value + "; set it between " + minimum + " and " +
-                                    maximum);
+  return absl::InvalidArgumentError(std::string(field) + " is " + value + "; choose " + minimum + " to " + maximum);
 }
 
 absl::Status CheckRange(std::string_view field, uint64_t value, uint64_t minimum, uint64_t maximum) {
@@ -37,25 +33,9 @@ absl::Status CheckRange(std::string_view field, absl::Duration value, absl::Dura
 }
 
 absl::Status ValidateLimits(const Limits& limits) {
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.slot_bytes", limits.slot_bytes, kMiB, 64 * kMiB));
-  if (limits.slot_bytes % (4 * kKiB) != 0) {
-    return absl::InvalidArgumentError("limits.slot_bytes is " + std::to_string(limits.slot_bytes) +
-                                      "; set it to a multiple of 4096");
-  }
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.slots_max", limits.slots_max, 2, 65536));
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.slots_per_stream_max", limits.slots_per_stream_max, 2, limits.slots_max));
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.window_bytes", limits.window_bytes, 256 * kKiB, kGiB));
-  QUANTD_RETURN_IF_ERROR(
-      CheckRange("limits.response_data_bytes", limits.response_data_bytes, 4 * kKiB, wire::kFrameDataBytesMax));
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.spool_bytes_max", limits.spool_bytes_max, 0, kPiB));
-  QUANTD_RETURN_IF_ERROR(
-      CheckRange("limits.spool_bytes_per_stream_max", limits.spool_bytes_per_stream_max, 0, limits.spool_bytes_max));
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.streams_max", limits.streams_max, 1, 65536));
-  QUANTD_RETURN_IF_ERROR(
-      CheckRange("limits.streams_per_principal_max", limits.streams_per_principal_max, 1, limits.streams_max));
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.overrides_max", limits.overrides_max, 1, 1024));
-  QUANTD_RETURN_IF_ERROR(CheckRange("limits.name_bytes_max", limits.name_bytes_max, 1, 4096));
-  return CheckRange("limits.stall_max", limits.stall_max, absl::Seconds(1), absl::Hours(1));
+  const absl::Status status = Validate(limits);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), "limits." + std::string(status.message()));
 }
 
 std::optional<uint32_t> OctalMode(std::string_view text) {
@@ -81,7 +61,7 @@ absl::Status ValidateListeners(const ServerConfig& config) {
   const std::optional<uint32_t> mode = OctalMode(config.unix_mode);
   if (!mode || *mode < 0600 || *mode > 0777) {
     return absl::InvalidArgumentError("unix_listener.mode is \"" + config.unix_mode +
-                                      "\"; set it to an octal string between \"0600\" and \"0777\"");
+                                      "\"; choose an octal string from \"0600\" to \"0777\"");
   }
   return CheckRange("the number of unix_listener.allowed_uids", config.unix_allowed_uids.size(), 0, kAllowedUidsMax);
 }
@@ -92,7 +72,7 @@ absl::Status Validate(const ServerConfig& config) {
   QUANTD_RETURN_IF_ERROR(ValidateListeners(config));
   QUANTD_RETURN_IF_ERROR(CheckRange("compute_threads", config.compute_threads, 0, 1024));
   if (config.spool_directory.empty()) {
-    return absl::InvalidArgumentError("spool_directory is empty; set it to an existing folder, for example \"/tmp\"");
+    return absl::InvalidArgumentError("spool_directory is empty; choose an existing folder, for example \"/tmp\"");
   }
   QUANTD_RETURN_IF_ERROR(CheckRange("transport_bytes_max", config.transport_bytes_max, 64 * kMiB, 64 * kGiB));
   QUANTD_RETURN_IF_ERROR(ValidateLimits(config.limits));
