@@ -13,6 +13,7 @@ BulkReactor::BulkReactor(Context context, const SessionEnvironment& environment,
       principal_(std::move(principal)),
       ticket_(std::move(ticket)),
       method_(environment.direction == Direction::kQuantize ? "Quantize" : "Dequantize"),
+      peer_(context.rpc.peer()),
       started_at_(context.clock.Now()),
       session_(std::make_shared<StreamSession>(environment, *this)) {
   context_.registry.Add(session_);
@@ -54,12 +55,11 @@ void BulkReactor::OnDone() {
   session_->Detach();
   context_.registry.Remove(session_);
   const StreamTotals totals = session_->totals();
-  const absl::Status& cause = status_.ok() ? totals.first_error : status_;
   context_.log.Record({.method = method_,
-                       .peer = context_.rpc.peer(),
+                       .peer = peer_,
                        .principal = principal_.name,
                        .status = status_,
-                       .reason = DetailsOf(totals.first_error.ok() ? cause : totals.first_error).reason,
+                       .reason = DetailsOf(totals.first_error.ok() ? status_ : totals.first_error).reason,
                        .tensors_done = totals.tensors_done,
                        .tensors_failed = totals.tensors_failed,
                        .bytes_received = totals.bytes_received,

@@ -54,6 +54,7 @@ class BulkReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
   const Principal principal_;
   const Admission::Ticket ticket_;
   const std::string method_;
+  const std::string peer_;  // gRPC forgets it once the connection is gone
   const absl::Time started_at_;
   const std::shared_ptr<StreamSession> session_;
   grpc::ByteBuffer request_;

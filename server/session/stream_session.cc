@@ -73,9 +73,11 @@ void StreamSession::OnCancelled() {
   absl::MutexLock lock(&mutex_);
   if (io_ == nullptr) return;
   DropEverything();
-  if (totals_.first_error.ok())
-    totals_.first_error = absl::CancelledError("the client cancelled, left, or its deadline passed");
-  std::exchange(io_, nullptr)->Finish(absl::CancelledError("cancelled"));
+  if (!final_status_.has_value()) {
+    final_status_ = absl::CancelledError("the client cancelled, left, or its deadline passed");
+  }
+  if (totals_.first_error.ok()) totals_.first_error = *final_status_;
+  std::exchange(io_, nullptr)->Finish(*final_status_);
 }
 
 void StreamSession::BeginDrain() {
@@ -91,11 +93,9 @@ void StreamSession::CheckStall() {
   const absl::Duration stall_max = environment_.limits.stall_max;
   if (writing_) {
     if (now - writing_since_ <= stall_max) return;
-    if (totals_.first_error.ok()) {
-      totals_.first_error =
-          MakeError(absl::StatusCode::kDeadlineExceeded, reason::kStalled, "the client did not read its results");
-    }
-    io_->Abort();  // a status would wait behind the results that nobody reads
+    final_status_ = MakeError(absl::StatusCode::kDeadlineExceeded, reason::kStalled,
+                              "the client did not read its results for " + absl::FormatDuration(stall_max) + ".");
+    io_->Abort();  // the status itself would wait behind the results that nobody reads
     return;
   }
   const bool work_is_idle = std::all_of(tensors_.begin(), tensors_.end(), [](const Tensor& tensor) {
@@ -201,7 +201,10 @@ void StreamSession::EndFrame() {
 void StreamSession::Fail(Tensor& tensor, absl::Status status) {
   if (totals_.first_error.ok()) totals_.first_error = status;
   ++totals_.tensors_failed;
-  if (tensor.job != nullptr) tensor.job->Cancel();
+  if (tensor.job != nullptr) {
+    tensor.job->Cancel();
+    AddTimes(tensor.job->Summary());
+  }
   tensor.job = nullptr;
   tensor.accept_pending = false;
   tensor.error = std::move(status);
@@ -321,10 +324,14 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
   frame.summary->total_time = environment_.clock.Now() - tensor.started_at;
   frame.summary->device = std::string(environment_.backend.name());
   ++totals_.tensors_done;
-  totals_.receive_time += frame.summary->receive_time;
-  totals_.queue_time += frame.summary->queue_time;
-  totals_.compute_time += frame.summary->compute_time;
+  AddTimes(*frame.summary);
   return true;
+}
+
+void StreamSession::AddTimes(const SummaryInfo& summary) {
+  totals_.receive_time += summary.receive_time;
+  totals_.queue_time += summary.queue_time;
+  totals_.compute_time += summary.compute_time;
 }
 
 ResponseFrame& StreamSession::FrameWithRoom(const Tensor& tensor, uint64_t bytes) {
@@ -387,6 +394,7 @@ void StreamSession::DropEverything() {
   for (Tensor& tensor : tensors_) {
     if (tensor.job == nullptr) continue;  // counted when it failed
     tensor.job->Cancel();
+    AddTimes(tensor.job->Summary());
     ++totals_.tensors_failed;
   }
   tensors_.clear();

@@ -115,6 +115,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   bool CollectFrom(Tensor& tensor) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   ResponseFrame& FrameWithRoom(const Tensor& tensor, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Fail(Tensor& tensor, absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddTimes(const SummaryInfo& summary) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WriteMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReadMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishIfOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

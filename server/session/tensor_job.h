@@ -78,7 +78,7 @@ class TensorJob {
   // Runs under way stop within one unit; TakeResults has no meaning any more.
   void Cancel() { cancelled_->store(true, std::memory_order_release); }
 
-  // Only when done. total_time is the owner's to set.
+  // Final when done. total_time is the owner's to set.
   SummaryInfo Summary() const;
 
  private:

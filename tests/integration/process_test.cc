@@ -1,0 +1,173 @@
+// quantd as its users have it: a process of its own, over TCP.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "client/cpp/client.h"
+#include "grpcpp/create_channel.h"
+#include "tests/integration/quantd_process.h"
+#include "tests/support/bulk_stream.h"
+#include "tests/support/tensor_runner.h"
+
+namespace quantd::testing {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kPeriodBytes = 64 * kMiB;
+
+// Many times the same 64 MiB of float32, one after another in the address space, once in memory.
+class RepeatedValues {
+ public:
+  explicit RepeatedValues(uint64_t bytes) : bytes_(bytes), memfd_(memfd_create("values", MFD_CLOEXEC)) {
+    EXPECT_EQ(ftruncate(memfd_, kPeriodBytes), 0);
+    base_ = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (uint64_t at = 0; at < bytes; at += kPeriodBytes) {
+      mmap(static_cast<std::byte*>(base_) + at, kPeriodBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memfd_,
+           0);
+    }
+    auto random = MakeRandom(11);
+    const Bytes values = BytesOf(RandomTensor(random, kPeriodBytes / sizeof(float), 64));
+    std::memcpy(base_, values.data(), values.size());
+  }
+  ~RepeatedValues() {
+    munmap(base_, bytes_);
+    close(memfd_);
+  }
+
+  TensorView View() const {
+    return {"repeated", DataType::kFloat32, {bytes_ / sizeof(float)}, {static_cast<std::byte*>(base_), bytes_}};
+  }
+
+ private:
+  const uint64_t bytes_;
+  const int memfd_;
+  void* base_;
+};
+
+// Checks that every period of the codes is the first one again, and keeps nothing else.
+class PeriodicCodes final : public SegmentSink {
+ public:
+  absl::Status Begin(const SchemeRequest&, std::span<const SegmentView>, std::span<const uint64_t>) override {
+    return absl::OkStatus();
+  }
+  absl::Status Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) override {
+    if (segment != "codes") return absl::OkStatus();
+    for (const std::byte code : bytes) {
+      const uint64_t at = offset++;
+      if (at < kCodesPeriodBytes) {
+        first_.push_back(code);
+      } else if (first_[at % kCodesPeriodBytes] != code) {
+        return absl::InternalError("codes differ between two periods at byte " + std::to_string(at));
+      }
+    }
+    bytes_ += bytes.size();
+    return absl::OkStatus();
+  }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr uint64_t kCodesPeriodBytes = kPeriodBytes / 8;
+  std::vector<std::byte> first_;
+  uint64_t bytes_ = 0;
+};
+
+// The peak, where it is quantd's own: a sanitizer's shadow memory counts as the process's.
+uint64_t MemoryOf(const QuantdProcess& quantd) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return 0 * quantd.PeakRssBytes();
+#else
+  return quantd.PeakRssBytes();
+#endif
+}
+
+void StreamThrough(const QuantdProcess& quantd, uint64_t bytes, const SchemeRequest& scheme,
+                   const CallOptions& options = {}) {
+  const RepeatedValues values(bytes);
+  auto client = Client::Create({.address = quantd.address()});
+  ASSERT_TRUE(client.ok()) << client.status();
+  PeriodicCodes codes;
+  const auto summary = (*client)->Quantize(values.View(), scheme, codes, options);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(codes.bytes(), bytes / 8);
+}
+
+TEST(QuantdProcess, OneTensorOf2GiBStaysBelow192MiB) {
+  QuantdProcess quantd;
+  StreamThrough(quantd, 2048 * kMiB, {.preset = "bnb-nf4"});
+  RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
+  EXPECT_LT(MemoryOf(quantd), 192 * kMiB);
+  EXPECT_EQ(quantd.Stop(SIGTERM), 0);
+}
+
+TEST(QuantdProcess, FourClientsAtOnceStayBelow256MiB) {
+  QuantdProcess quantd;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&] { StreamThrough(quantd, 512 * kMiB, {.preset = "bnb-nf4"}); });
+  }
+  for (std::thread& client : clients) client.join();
+  RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
+  EXPECT_LT(MemoryOf(quantd), 256 * kMiB);
+  EXPECT_EQ(quantd.Stop(SIGTERM), 0);
+}
+
+TEST(QuantdProcess, SpooledDoubleQuantizationStaysBelow192MiB) {
+  QuantdProcess quantd;
+  StreamThrough(quantd, 1024 * kMiB, {.preset = "bnb-nf4", .overrides = {{"double_quant", "true"}}});
+  RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
+  EXPECT_LT(MemoryOf(quantd), 192 * kMiB);
+}
+
+TEST(QuantdProcess, ClientThatNeverReadsIsBoundedAndCutOff) {
+  const std::string config = ::testing::TempDir() + "/quantd_stall.toml";
+  std::ofstream(config) << "[limits]\nstall_max = \"1s\"\n";
+  QuantdProcess quantd({"--config", config});
+  const std::string values(256 * kMiB, '\1');
+  QuantizeStream stream(grpc::CreateChannel(quantd.address(), grpc::InsecureChannelCredentials()));
+  // Returns when the server ends the stream.
+  stream.SendTensor(HeaderOf("bnb-nf4", v1::DATA_TYPE_FLOAT32, {values.size() / 4}), {{"values", 0, values}},
+                    FramesOf(kMiB));
+  TensorOutcome outcome = stream.ReadTensor();
+  EXPECT_FALSE(outcome.summary.has_value());
+  EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::CANCELLED);
+  RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
+  EXPECT_LT(MemoryOf(quantd), 192 * kMiB);
+  StreamThrough(quantd, 64 * kMiB, {.preset = "bnb-nf4"});  // the others are served on
+}
+
+TEST(QuantdProcess, SigtermInTheMiddleOfATensorFinishesIt) {
+  QuantdProcess quantd;
+  bool stopped = false;
+  CallOptions options;
+  options.progress = [&](uint64_t consumed_bytes, uint64_t total_bytes) {
+    if (stopped || consumed_bytes < total_bytes / 4) return;
+    stopped = true;
+    kill(quantd.pid(), SIGTERM);
+  };
+  StreamThrough(quantd, 256 * kMiB, {.preset = "bnb-nf4"}, options);
+  EXPECT_TRUE(stopped);
+  EXPECT_EQ(quantd.Stop(0), 0);
+}
+
+TEST(QuantdProcess, KilledServerIsAnErrorThatSaysSo) {
+  QuantdProcess quantd;
+  const RepeatedValues values(256 * kMiB);
+  auto client = Client::Create({.address = quantd.address(), .retry = {.attempts_max = 1}});
+  ASSERT_TRUE(client.ok());
+  CallOptions options;
+  options.progress = [&](uint64_t, uint64_t) { kill(quantd.pid(), SIGKILL); };
+  PeriodicCodes codes;
+  EXPECT_EQ((*client)->Quantize(values.View(), {.preset = "bnb-nf4"}, codes, options).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(quantd.Stop(0), -SIGKILL);
+}
+
+}  // namespace
+}  // namespace quantd::testing
