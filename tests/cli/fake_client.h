@@ -1,0 +1,90 @@
+// A client without a server: makes segments of the right sizes, filled with a pattern.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "client/cpp/client.h"
+#include "kernels/base/status_macros.h"
+#include "kernels/scheme/plan.h"
+
+namespace quantd::cli {
+
+// The byte that the fake puts at `offset` of every segment.
+inline std::byte PatternAt(uint64_t offset) { return static_cast<std::byte>(offset * 7 + 1); }
+
+class FakeClient final : public Client {
+ public:
+  struct Call {
+    std::string name;
+    SchemeRequest scheme;
+    DataType dtype{};
+    std::vector<uint64_t> shape;
+    std::vector<std::string> segments;  // that Dequantize got
+    CallOptions options;
+  };
+
+  std::vector<Call> calls;
+  std::function<absl::Status(const Call&)> before_results = [](const Call&) { return absl::OkStatus(); };
+  std::function<absl::Status(const Call&)> after_results = [](const Call&) { return absl::OkStatus(); };
+  std::function<void(std::vector<SegmentLayout>&)> alter = [](std::vector<SegmentLayout>&) {};
+  ServerInfo info;
+  std::vector<SchemeDescription> schemes;
+
+  absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
+                                   const CallOptions& options) override {
+    calls.push_back({tensor.name, scheme, tensor.dtype, tensor.shape, {}, options});
+    QUANTD_ASSIGN_OR_RETURN(const Scheme resolved, ResolveScheme(scheme));
+    QUANTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(resolved, Direction::kQuantize, tensor.dtype, tensor.shape,
+                                                      KnownStatistics{options.offset}));
+    return Deliver(plan, sink);
+  }
+
+  absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
+                                     const CallOptions& options) override {
+    calls.push_back({tensor.name, tensor.scheme, dtype, tensor.shape, {}, options});
+    for (const SegmentView& segment : tensor.segments) calls.back().segments.push_back(segment.name);
+    QUANTD_ASSIGN_OR_RETURN(const Scheme resolved, ResolveScheme(tensor.scheme));
+    QUANTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(resolved, Direction::kDequantize, dtype, tensor.shape));
+    return Deliver(plan, sink);
+  }
+
+  absl::StatusOr<QuantizedTensor> Quantize(const TensorView&, const SchemeRequest&, const CallOptions&) override {
+    return absl::UnimplementedError("quantctl streams");
+  }
+  absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView&, DataType, const CallOptions&) override {
+    return absl::UnimplementedError("quantctl streams");
+  }
+  absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() override { return schemes; }
+  absl::StatusOr<ServerInfo> GetServerInfo() override { return info; }
+
+ private:
+  absl::StatusOr<Summary> Deliver(const Plan& plan, SegmentSink& sink) {
+    const Call call = calls.back();
+    QUANTD_RETURN_IF_ERROR(before_results(call));
+    std::vector<SegmentLayout> outputs = plan.WireOutputs();
+    alter(outputs);
+    std::vector<SegmentView> views;
+    std::vector<uint64_t> sizes;
+    for (const SegmentLayout& output : outputs) {
+      views.push_back({output.name, output.dtype, output.shape, {}});
+      sizes.push_back(output.bytes);
+    }
+    QUANTD_RETURN_IF_ERROR(sink.Begin(FullyResolved(plan.scheme), views, sizes));
+    for (const SegmentLayout& output : outputs) {
+      std::vector<std::byte> bytes(output.bytes);
+      for (uint64_t i = 0; i < output.bytes; ++i) bytes[i] = PatternAt(i);
+      const std::span<const std::byte> all(bytes);
+      const size_t half = bytes.size() / 2;
+      QUANTD_RETURN_IF_ERROR(sink.Write(output.name, 0, all.first(half)));
+      QUANTD_RETURN_IF_ERROR(sink.Write(output.name, half, all.subspan(half)));
+    }
+    if (call.options.progress) call.options.progress(1, 1);
+    QUANTD_RETURN_IF_ERROR(after_results(call));
+    return Summary{};
+  }
+};
+
+}  // namespace quantd::cli

@@ -1,0 +1,260 @@
+#include "client/cli/quantize_command.h"
+
+#include "client/cli/metadata.h"
+#include "kernels/base/error.h"
+#include "tests/cli/command_test.h"
+
+namespace quantd::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::UnorderedElementsAre;
+
+class QuantizeCommand : public CommandTest {
+ protected:
+  QuantizeCommand() { MakeModel(); }
+
+  ExitCode Quantize(std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments{"quantize", Path("in"), Path("out"), "--scheme", "bnb-nf4"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  }
+
+  std::vector<std::string> CalledNames() const {
+    std::vector<std::string> names;
+    for (const FakeClient::Call& call : client_->calls) names.push_back(call.name);
+    return names;
+  }
+
+  void ExpectNoOutput() { EXPECT_THAT(folder_.Names(), Not(::testing::Contains(HasSubstr("out")))); }
+};
+
+TEST_F(QuantizeCommand, ConvertsEveryFloatTensorAndCopiesTheRest) {
+  ASSERT_EQ(Quantize(), ExitCode::kOk) << err_.str();
+  EXPECT_THAT(CalledNames(), UnorderedElementsAre("w", "b"));
+  const auto out = Open("out");
+  EXPECT_EQ(Text(*out, "w.codes"), Pattern(100));
+  EXPECT_EQ(Text(*out, "w.scales"), Pattern(4 * 4));
+  EXPECT_EQ(Text(*out, "b.codes"), Pattern(2));
+  EXPECT_EQ(Text(*out, "ids"), "0123456789abcdef");
+  EXPECT_EQ(out->Find("w"), nullptr);
+  EXPECT_EQ(out->tensors().size(), 5u);
+}
+
+TEST_F(QuantizeCommand, KeepsTheResolvedSchemeTypeAndShapeInTheMetadata) {
+  ASSERT_EQ(Quantize({"--set", "block_size=128"}), ExitCode::kOk) << err_.str();
+  const auto metadata = Open("out")->metadata();
+  EXPECT_EQ(metadata.at("format"), "pt");
+  const auto converted = ParseMetadata(metadata.at("quantd"));
+  ASSERT_TRUE(converted.ok()) << converted.status();
+  const ConvertedTensor& w = converted->at("w");
+  EXPECT_EQ(w.scheme.preset, "bnb-nf4");
+  EXPECT_EQ(w.scheme.overrides.at("block_size"), "128");
+  EXPECT_EQ(w.scheme.overrides.at("double_quant"), "false");
+  EXPECT_EQ(w.scheme.format_revision, 1u);
+  EXPECT_EQ(w.dtype, DataType::kFloat32);
+  EXPECT_THAT(w.shape, ElementsAre(2, 100));
+  EXPECT_EQ(converted->at("b").dtype, DataType::kBFloat16);
+}
+
+TEST_F(QuantizeCommand, ConvertsOnlyWhatIsIncluded) {
+  ASSERT_EQ(Quantize({"--include", "^w$"}), ExitCode::kOk) << err_.str();
+  EXPECT_THAT(CalledNames(), ElementsAre("w"));
+  EXPECT_EQ(Text(*Open("out"), "b"), "bbbbbb");
+}
+
+TEST_F(QuantizeCommand, AddsToAFileThatIsPartlyQuantizedAndLeavesItsSegmentsAlone) {
+  ASSERT_EQ(Quantize({"--include", "w"}), ExitCode::kOk) << err_.str();
+  client_->calls.clear();
+  ASSERT_EQ(Run({"quantize", Path("out"), Path("both"), "--scheme", "bnb-fp4"}), ExitCode::kOk) << err_.str();
+  EXPECT_THAT(CalledNames(), ElementsAre("b"));
+  const auto converted = ParseMetadata(Open("both")->metadata().at("quantd"));
+  ASSERT_TRUE(converted.ok());
+  EXPECT_EQ(converted->at("w").scheme.preset, "bnb-nf4");
+  EXPECT_EQ(converted->at("b").scheme.preset, "bnb-fp4");
+}
+
+TEST_F(QuantizeCommand, MayReplaceItsInput) {
+  ASSERT_EQ(Run({"quantize", Path("in"), Path("in"), "--scheme", "bnb-nf4"}), ExitCode::kOk) << err_.str();
+  EXPECT_EQ(Text(*Open("in"), "ids"), "0123456789abcdef");
+}
+
+TEST_F(QuantizeCommand, GivesTheOptionsToTheClient) {
+  ASSERT_EQ(Quantize({"--address", "host:1", "--message-bytes", "1", "--timeout", "90s", "--include", "w"}),
+            ExitCode::kOk)
+      << err_.str();
+  EXPECT_THAT(addresses_, ElementsAre("host:1"));
+  const CallOptions& options = client_->calls.front().options;
+  EXPECT_EQ(options.frame_data_bytes, 1u);
+  EXPECT_EQ(options.timeout, absl::Seconds(90));
+  EXPECT_EQ(options.cancel, &cancel_);
+}
+
+TEST_F(QuantizeCommand, SpendsOneTimeoutOnAllTensors) {
+  client_->after_results = [this](const FakeClient::Call&) {
+    clock_.now += absl::Seconds(60);
+    return absl::OkStatus();
+  };
+  ASSERT_EQ(Quantize({"--timeout", "90s"}), ExitCode::kServer);
+  EXPECT_EQ(client_->calls.back().options.timeout, absl::Seconds(30));
+  EXPECT_THAT(err_.str(), HasSubstr("--timeout is over"));
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, SendsTheOffsetOfTheParams) {
+  WriteFile(Path("params"), R"({"w": {"offset": 0.5}})");
+  ASSERT_EQ(Quantize({"--set", "double_quant=true", "--params", Path("params")}), ExitCode::kOk) << err_.str();
+  for (const FakeClient::Call& call : client_->calls) {
+    EXPECT_EQ(call.options.offset, call.name == "w" ? std::optional<float>(0.5f) : std::nullopt);
+  }
+}
+
+TEST_F(QuantizeCommand, RefusesParamsThatFitNothing) {
+  WriteFile(Path("params"), R"({"nobody": {"offset": 0.5}})");
+  EXPECT_EQ(Quantize({"--set", "double_quant=true", "--params", Path("params")}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("'nobody'"));
+  WriteFile(Path("params"), R"({"w": {"offset": 0.5}})");
+  EXPECT_EQ(Quantize({"--params", Path("params")}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("UNUSED_STATISTIC"));
+  EXPECT_EQ(Quantize({"--params", Path("missing")}), ExitCode::kFile);
+  EXPECT_THAT(client_->calls, IsEmpty());
+}
+
+TEST_F(QuantizeCommand, RefusesSchemesAndOptionsBeforeItTouchesAnything) {
+  const std::vector<std::vector<std::string>> refused = {
+      {"--set", "block_size"},
+      {"--set", "=1"},
+      {"--set", "block_size=64", "--set", "block_size=64"},
+      {"--set", "block_size=7"},
+      {"--set", "no_such=1"},
+      {"--message-bytes", "0"},
+      {"--message-bytes", "4128769"},
+      {"--timeout", "0s"},
+      {"--timeout", "soon"},
+      {"--include", "("},
+      {"--include", "nothing"},
+      {"--min-rank", "3"},
+      {"--no-such-option"},
+  };
+  for (const auto& options : refused) {
+    EXPECT_EQ(Quantize(options), ExitCode::kUsage) << options.front();
+    EXPECT_FALSE(err_.str().empty());
+  }
+  EXPECT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", "no-such"}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("UNKNOWN_SCHEME"));
+  EXPECT_EQ(Run({"quantize", Path("in"), Path("out")}), ExitCode::kUsage);
+  EXPECT_THAT(client_->calls, IsEmpty());
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, SetTakesOneValueSoThatFilesMayFollow) {
+  ASSERT_EQ(Run({"quantize", "--scheme", "bnb-nf4", "--set", "block_size=32", Path("in"), Path("out")}), ExitCode::kOk)
+      << err_.str();
+}
+
+TEST_F(QuantizeCommand, RefusesNamesThatClash) {
+  MakeFile("in", {{"w", "F32", {1}, "1234"}, {"w.codes", "U8", {1}, "x"}});
+  EXPECT_EQ(Quantize(), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("'w.codes'"));
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, SaysWhichFileCannotBeUsed) {
+  EXPECT_EQ(Run({"quantize", Path("none"), Path("out"), "--scheme", "bnb-nf4"}), ExitCode::kFile);
+  EXPECT_THAT(err_.str(), HasSubstr("none"));
+  WriteFile(Path("broken"), "x");
+  EXPECT_EQ(Run({"quantize", Path("broken"), Path("out"), "--scheme", "bnb-nf4"}), ExitCode::kFile);
+  EXPECT_EQ(Run({"quantize", Path("in"), Path("none/out"), "--scheme", "bnb-nf4"}), ExitCode::kFile);
+}
+
+TEST_F(QuantizeCommand, ReportsWhatTheServerRefusesAndLeavesNothing) {
+  client_->after_results = [](const FakeClient::Call&) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "NONFINITE_INPUT", "element 3 is NaN");
+  };
+  EXPECT_EQ(Quantize(), ExitCode::kServer);
+  EXPECT_THAT(err_.str(), HasSubstr("tensor 'w': element 3 is NaN [NONFINITE_INPUT]"));
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, PrintsErrorsAsJson) {
+  client_->after_results = [](const FakeClient::Call&) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "NONFINITE_INPUT", "bad", {{"element", "3"}});
+  };
+  EXPECT_EQ(Quantize({"--json"}), ExitCode::kServer);
+  EXPECT_EQ(Json()["error"]["code"], "INVALID_ARGUMENT");
+  EXPECT_EQ(Json()["error"]["reason"], "NONFINITE_INPUT");
+  EXPECT_EQ(Json()["error"]["metadata"]["element"], "3");
+  EXPECT_EQ(Json()["exit_code"], 4);
+}
+
+TEST_F(QuantizeCommand, RefusesAServerThatMakesOtherSegments) {
+  client_->alter = [](std::vector<SegmentLayout>& outputs) { outputs.front().bytes += 1; };
+  EXPECT_EQ(Quantize(), ExitCode::kServer);
+  EXPECT_THAT(err_.str(), HasSubstr("same release on both sides"));
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, CtrlCLeavesNothing) {
+  client_->before_results = [this](const FakeClient::Call&) {
+    cancel_.Cancel();
+    interruption_ = Interruption::kSignal;
+    return absl::CancelledError("cancelled");
+  };
+  EXPECT_EQ(Quantize(), ExitCode::kInterrupted);
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, CtrlCAfterTheLastResultLeavesNothingEither) {
+  client_->after_results = [this](const FakeClient::Call&) {
+    cancel_.Cancel();
+    interruption_ = Interruption::kSignal;
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(Quantize(), ExitCode::kInterrupted);
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, AnInputThatChangesIsAFileError) {
+  client_->after_results = [this](const FakeClient::Call&) {
+    std::filesystem::resize_file(Path("in"), 100);
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(Quantize({"--include", "w"}), ExitCode::kFile);
+  EXPECT_THAT(err_.str(), HasSubstr("was changed while it was read"));
+  ExpectNoOutput();
+}
+
+TEST_F(QuantizeCommand, SumsUpInATable) {
+  client_->after_results = [this](const FakeClient::Call&) {
+    clock_.now += absl::Seconds(1);
+    return absl::OkStatus();
+  };
+  ASSERT_EQ(Quantize(), ExitCode::kOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("w           float32   2x100        4.640  800 B  116 B"));
+  EXPECT_THAT(out_.str(), HasSubstr("4.640"));  // (100 + 16) bytes for 200 weights
+  EXPECT_THAT(out_.str(), HasSubstr("total of 2"));
+  EXPECT_THAT(out_.str(), HasSubstr("1 copied unchanged (16 B)"));
+}
+
+TEST_F(QuantizeCommand, SumsUpAsJson) {
+  client_->after_results = [this](const FakeClient::Call&) {
+    clock_.now += absl::Seconds(2);
+    return absl::OkStatus();
+  };
+  ASSERT_EQ(Quantize({"--include", "w", "--json"}), ExitCode::kOk) << err_.str();
+  const nlohmann::json tensor = Json()["tensors"][0];
+  EXPECT_EQ(tensor["name"], "w");
+  EXPECT_EQ(tensor["shape"], nlohmann::json({2, 100}));
+  EXPECT_EQ(tensor["bytes_in"], 800);
+  EXPECT_EQ(tensor["bytes_out"], 116);
+  EXPECT_DOUBLE_EQ(tensor["bits_per_weight"], 4.64);
+  EXPECT_DOUBLE_EQ(tensor["gb_per_s"], 400e-9);
+  EXPECT_THAT(Json()["copied"], UnorderedElementsAre("b", "ids"));
+  EXPECT_EQ(Json()["output_file_bytes"], std::filesystem::file_size(Path("out")));
+}
+
+}  // namespace
+}  // namespace quantd::cli

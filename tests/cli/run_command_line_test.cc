@@ -1,0 +1,58 @@
+#include "client/cli/run_command_line.h"
+
+#include "tests/cli/command_test.h"
+
+namespace quantd::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+using RunCommandLineTest = CommandTest;
+
+TEST_F(RunCommandLineTest, HelpNamesCommandsAndExitCodes) {
+  EXPECT_EQ(Run({"--help"}), ExitCode::kOk);
+  for (const char* text : {"quantize", "dequantize", "compare", "schemes", "info", "Exit codes: 0 done", "130"}) {
+    EXPECT_THAT(out_.str(), HasSubstr(text));
+  }
+}
+
+TEST_F(RunCommandLineTest, NeedsExactlyOneKnownCommand) {
+  EXPECT_EQ(Run({}), ExitCode::kUsage);
+  EXPECT_EQ(Run({"quantise"}), ExitCode::kUsage);
+  EXPECT_FALSE(err_.str().empty());
+}
+
+TEST_F(RunCommandLineTest, InfoPrintsTheServersLimits) {
+  client_->info.version = "9.8.7";
+  client_->info.stall_max = absl::Seconds(60);
+  EXPECT_EQ(Run({"info", "--address", "host:1"}), ExitCode::kOk);
+  EXPECT_EQ(addresses_.front(), "host:1");
+  EXPECT_THAT(out_.str(), HasSubstr("version: 9.8.7\n"));
+  EXPECT_EQ(Run({"info", "--json"}), ExitCode::kOk);
+  EXPECT_EQ(Json()["stall_ms_max"], 60000);
+}
+
+TEST_F(RunCommandLineTest, SchemesPrintsEveryOverride) {
+  client_->schemes = {{{"bnb-nf4", {}, 1},
+                       "Four bits.",
+                       "bitsandbytes 0.50.2",
+                       {{"block_size", {"32", "64"}, "64"}},
+                       {"codes", "scales"},
+                       4.5}};
+  EXPECT_EQ(Run({"schemes"}), ExitCode::kOk);
+  EXPECT_THAT(out_.str(), HasSubstr("bnb-nf4  (4.500 bits/weight, revision 1)"));
+  EXPECT_THAT(out_.str(), HasSubstr("--set block_size=32|64  (default 64)"));
+  EXPECT_EQ(Run({"schemes", "--json"}), ExitCode::kOk);
+  EXPECT_EQ(Json()["schemes"][0]["overrides"][0]["default"], "64");
+}
+
+TEST_F(RunCommandLineTest, AShrunkFileIsAFileErrorWhateverTheCommandSays) {
+  MakeModel();
+  interruption_ = Interruption::kFileShrank;
+  cancel_.Cancel();
+  EXPECT_EQ(Run({"compare", Path("in"), Path("in")}), ExitCode::kFile);
+  EXPECT_THAT(err_.str(), HasSubstr("became shorter"));
+}
+
+}  // namespace
+}  // namespace quantd::cli
