@@ -41,7 +41,7 @@ listening_address() {
 # The last process of the chain that begins at the process $1: what sudo and unshare were asked to run.
 last_descendant() {
   process=$1
-  while read -r process_child _ <"/proc/$process/task/$process/children" && [ -n "$process_child" ]; do
+  while process_child=$(cut -d ' ' -f 1 "/proc/$process/task/$process/children") && [ -n "$process_child" ]; do
     process=$process_child
   done
   echo "$process"

@@ -17,7 +17,9 @@ store_buildah() {
 make_base() {
   store_buildah images "$base" >/dev/null 2>&1 && return 0
   say "making the base image $base with mmdebstrap"
-  as_root mmdebstrap --variant=minbase --quiet bookworm "$store/base.tar"
+  as_root mmdebstrap --variant=minbase --quiet --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-include=/usr/share/doc/*/copyright' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='path-exclude=/usr/share/man/*' bookworm "$store/base.tar"
   container=$(store_buildah from scratch)
   store_buildah add -q "$container" "$store/base.tar" / >/dev/null
   store_buildah config --cmd /bin/sh "$container"
@@ -41,16 +43,17 @@ start_container() {
     exec unshare --pid --fork --root="$1" --setgid="$3" --setuid="$2" /usr/local/bin/quantd --listen=127.0.0.1:0' \
     sh "$root" "${user%:*}" "${user#*:}" >"$store/output" 2>"$log" &
   runner=$!
+  trap '[ ! -d "/proc/$runner" ] || as_root kill -KILL "$(last_descendant "$runner")"' EXIT
 }
 
 try_image() {
-  say "trying $image: read-only, as uid $user, as PID 1"
   log=$store/quantd.log
   container=$(store_buildah from "$image")
   user=$(store_buildah inspect --format '{{.OCIv1.Config.User}}' "$container")
   entrypoint=$(store_buildah inspect --format '{{.OCIv1.Config.Entrypoint}}' "$container")
   [ "$entrypoint" = "[/usr/local/bin/quantd]" ] || fail "the entrypoint is $entrypoint"
   root=$(store_buildah mount "$container")
+  say "trying $image: read-only, as uid $user, as PID 1"
   start_container
   address=$(listening_address "$store/output" "$log" "$runner")
   as_root chroot "$root" /usr/local/bin/quantctl info --address "$address"
