@@ -2,6 +2,6 @@
 
 namespace quantd {
 
-constinit const KernelTable kBaselineKernels = MakeKernelTable("scalar");
+constinit const KernelTable kBaselineKernels = MakeKernelTable<PortableLoops>("scalar");
 
 }  // namespace quantd

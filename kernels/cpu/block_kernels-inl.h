@@ -34,26 +34,43 @@ typename Values::Magnitude MaxMagnitude(const std::byte* values, uint32_t count)
   return largest;
 }
 
-// Two codes to a byte, the first in the high nibble.
-inline void PackNibbles(const uint32_t* codes, uint32_t byte_count, std::byte* packed) {
-  for (uint32_t i = 0; i < byte_count; ++i) {
-    packed[i] = static_cast<std::byte>(codes[2 * i] << 4 | codes[2 * i + 1]);
+// The loops over a block's elements in plain C++. A target may have its own in the same shape.
+struct PortableLoops {
+  // Codes of `count` values, two to a byte, the first in the high nibble. An odd count ends in half a byte: the other
+  // half is the code of a zero.
+  template <class Format, class Rules, class Values>
+  static void Encode(const std::byte* values, uint32_t count, float factor, std::byte* codes) {
+    static_assert(Format::kBits == 4);
+    // As wide as the values, because compilers then keep one vector layout from load to code.
+    alignas(64) uint32_t block_codes[kBlockElementsMax];
+    for (uint32_t i = 0; i < count; ++i) {
+      block_codes[i] = Format::Encode(Rules::Normalize(Values::Widen(LoadBits<Values>(values, i)), factor));
+    }
+    if (count % 2 != 0) block_codes[count] = Format::Encode(Rules::Normalize(0.0f, factor));
+    for (uint32_t i = 0; i < (count + 1) / 2; ++i) {
+      codes[i] = static_cast<std::byte>(block_codes[2 * i] << 4 | block_codes[2 * i + 1]);
+    }
   }
-}
 
-template <class Format, class Rules, class Values>
-void EncodeBlock(const std::byte* values, uint32_t count, float scale, std::byte* codes) {
-  static_assert(Format::kBits == 4);
-  const float factor = Rules::FactorOf(scale);
-  // As wide as the values, because compilers then keep one vector layout from load to code.
-  alignas(64) uint32_t block_codes[kBlockElementsMax];
-  for (uint32_t i = 0; i < count; ++i) {
-    block_codes[i] = Format::Encode(Rules::Normalize(Values::Widen(LoadBits<Values>(values, i)), factor));
+  // The values of `count` codes.
+  template <class Format, class Rules, class Values>
+  static void Decode(const std::byte* codes, uint32_t count, float scale, std::byte* values) {
+    using Bits = typename Values::Bits;
+    // All that the block can hold, rounded once each; the rest is looking up.
+    Bits restored[16];
+    for (uint8_t code = 0; code < 16; ++code) {
+      restored[code] = Values::Narrow(Rules::Restore(Format::Decode(code), scale));
+    }
+    for (uint32_t i = 0; i < count / 2; ++i) {
+      const auto pair = static_cast<uint8_t>(codes[i]);
+      StoreUnaligned(values + 2 * i * sizeof(Bits), restored[pair >> 4]);
+      StoreUnaligned(values + (2 * i + 1) * sizeof(Bits), restored[pair & 15]);
+    }
+    if (count % 2 != 0) {
+      StoreUnaligned(values + (count - 1) * sizeof(Bits), restored[static_cast<uint8_t>(codes[count / 2]) >> 4]);
+    }
   }
-  // An odd tensor ends in half a byte: the other half is the code of a zero.
-  if (count % 2 != 0) block_codes[count] = Format::Encode(Rules::Normalize(0.0f, factor));
-  PackNibbles(block_codes, (count + 1) / 2, codes);
-}
+};
 
 // Counts and locates what is not finite, and returns the largest magnitude that is.
 template <class Values>
@@ -97,18 +114,18 @@ template <class Format, class Rules, class Values>
 float EncodeNonfiniteBlock(const EncodeJob& job, const std::byte* values, uint32_t count, std::byte* codes) {
   if (job.nonfinite == NonfinitePolicy::kLibrary) {
     const float scale = Rules::ScaleOf(LibraryAbsmax<Values>(values, count, job.block_size));
-    EncodeBlock<Format, Rules, Values>(values, count, scale, codes);
+    PortableLoops::Encode<Format, Rules, Values>(values, count, Rules::FactorOf(scale), codes);
     return scale;
   }
   // A batch that will be rejected is saturated too, so that no byte of the output stays what it was.
   alignas(64) std::byte finite[kBlockElementsMax * sizeof(float)];
   Saturate<Values>(values, count, finite);
   const float scale = Rules::ScaleOf(Float32Values::Widen(MaxMagnitude<Float32Values>(finite, count)));
-  EncodeBlock<Format, Rules, Float32Values>(finite, count, scale, codes);
+  PortableLoops::Encode<Format, Rules, Float32Values>(finite, count, Rules::FactorOf(scale), codes);
   return scale;
 }
 
-template <class Format, class Rules, class Values>
+template <class Loops, class Format, class Rules, class Values>
 void Encode(const EncodeJob& job, BatchResult& result) {
   std::byte* scales = job.scales;
   for (uint64_t begin = 0; begin < job.element_count; begin += job.block_size, scales += sizeof(float)) {
@@ -120,7 +137,7 @@ void Encode(const EncodeJob& job, BatchResult& result) {
       const float absmax = WidenMagnitude<Values>(largest);
       result.amax = std::max(result.amax, absmax);
       const float scale = Rules::ScaleOf(absmax);
-      EncodeBlock<Format, Rules, Values>(values, count, scale, codes);
+      Loops::template Encode<Format, Rules, Values>(values, count, Rules::FactorOf(scale), codes);
       StoreUnaligned(scales, scale);
     } else {
       result.amax = std::max(result.amax, ExamineNonfinite<Values>(values, count, job.first_element + begin, result));
@@ -129,52 +146,38 @@ void Encode(const EncodeJob& job, BatchResult& result) {
   }
 }
 
-template <class Format, class Rules, class Values>
-void DecodeBlock(const std::byte* codes, uint32_t count, float scale, std::byte* values) {
-  using Bits = typename Values::Bits;
-  // All that the block can hold, rounded once each; the rest is looking up.
-  Bits restored[16];
-  for (uint8_t code = 0; code < 16; ++code)
-    restored[code] = Values::Narrow(Rules::Restore(Format::Decode(code), scale));
-  for (uint32_t i = 0; i < count / 2; ++i) {
-    const auto pair = static_cast<uint8_t>(codes[i]);
-    StoreUnaligned(values + 2 * i * sizeof(Bits), restored[pair >> 4]);
-    StoreUnaligned(values + (2 * i + 1) * sizeof(Bits), restored[pair & 15]);
-  }
-  if (count % 2 != 0) {
-    StoreUnaligned(values + (count - 1) * sizeof(Bits), restored[static_cast<uint8_t>(codes[count / 2]) >> 4]);
-  }
-}
-
-template <class Format, class Rules, class Values>
+template <class Loops, class Format, class Rules, class Values>
 void Decode(const DecodeJob& job) {
   const std::byte* scales = job.scales;
   for (uint64_t begin = 0; begin < job.element_count; begin += job.block_size, scales += sizeof(float)) {
     const auto count = static_cast<uint32_t>(std::min<uint64_t>(job.block_size, job.element_count - begin));
-    DecodeBlock<Format, Rules, Values>(job.codes + begin / 2, count, LoadUnaligned<float>(scales),
-                                       job.values + begin * sizeof(typename Values::Bits));
+    Loops::template Decode<Format, Rules, Values>(job.codes + begin / 2, count, LoadUnaligned<float>(scales),
+                                                  job.values + begin * sizeof(typename Values::Bits));
   }
 }
 
-template <class Format, class Rules, class... Values>
-constexpr ByValueType<EncodeFunction> kEncodeByValueType = {&Encode<Format, Rules, Values>...};
-template <class Format, class Rules, class... Values>
-constexpr ByValueType<DecodeFunction> kDecodeByValueType = {&Decode<Format, Rules, Values>...};
+template <class Loops, class Format, class Rules, class... Values>
+constexpr ByValueType<EncodeFunction> kEncodeByValueType = {&Encode<Loops, Format, Rules, Values>...};
+template <class Loops, class Format, class Rules, class... Values>
+constexpr ByValueType<DecodeFunction> kDecodeByValueType = {&Decode<Loops, Format, Rules, Values>...};
 
-template <class Rules, class... Formats>
+template <class Loops, class Rules, class... Formats>
 constexpr ByElement<EncodeFunction> MakeEncodeTable(FormatList<Formats...>) {
-  return {kEncodeByValueType<Formats, Rules, Float32Values, Float16Values, BFloat16Values>...};
+  return {kEncodeByValueType<Loops, Formats, Rules, Float32Values, Float16Values, BFloat16Values>...};
 }
-template <class Rules, class... Formats>
+template <class Loops, class Rules, class... Formats>
 constexpr ByElement<DecodeFunction> MakeDecodeTable(FormatList<Formats...>) {
-  return {kDecodeByValueType<Formats, Rules, Float32Values, Float16Values, BFloat16Values>...};
+  return {kDecodeByValueType<Loops, Formats, Rules, Float32Values, Float16Values, BFloat16Values>...};
 }
 
+template <class Loops>
 constexpr KernelTable MakeKernelTable(std::string_view target) {
   static_assert(static_cast<size_t>(Arithmetic::kStrict) == 0 && static_cast<size_t>(Arithmetic::kBitsandbytes) == 1);
   return {target,
-          {MakeEncodeTable<StrictArithmetic>(AllFormats{}), MakeEncodeTable<BitsandbytesArithmetic>(AllFormats{})},
-          {MakeDecodeTable<StrictArithmetic>(AllFormats{}), MakeDecodeTable<BitsandbytesArithmetic>(AllFormats{})}};
+          {MakeEncodeTable<Loops, StrictArithmetic>(AllFormats{}),
+           MakeEncodeTable<Loops, BitsandbytesArithmetic>(AllFormats{})},
+          {MakeDecodeTable<Loops, StrictArithmetic>(AllFormats{}),
+           MakeDecodeTable<Loops, BitsandbytesArithmetic>(AllFormats{})}};
 }
 
 }  // namespace

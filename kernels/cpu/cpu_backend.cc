@@ -200,7 +200,9 @@ class CpuBackend final : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeCpuBackend() { return std::make_unique<CpuBackend>(BestKernels()); }
+std::unique_ptr<Backend> MakeCpuBackend() { return MakeCpuBackend(BestKernels()); }
+
+std::unique_ptr<Backend> MakeCpuBackend(const KernelTable& kernels) { return std::make_unique<CpuBackend>(kernels); }
 
 std::string_view CpuTarget() { return BestKernels().target; }
 

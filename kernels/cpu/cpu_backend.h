@@ -12,7 +12,7 @@ namespace quantd {
 // restores the caller's).
 std::unique_ptr<Backend> MakeCpuBackend();
 
-// Instruction set of the kernels that MakeCpuBackend uses on this machine: "scalar", later "avx2", "avx512".
+// Instruction set of the kernels that MakeCpuBackend uses on this machine: "scalar", "avx2" or "avx512".
 std::string_view CpuTarget();
 
 // Known answers for every preset on this machine: INTERNAL with reason BACKEND_FAILED if a byte is wrong. Milliseconds.

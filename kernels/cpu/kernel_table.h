@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string_view>
 
 #include "kernels/backend/backend.h"
@@ -56,10 +58,17 @@ constexpr size_t ValueTypeIndex(DataType type) { return static_cast<size_t>(type
 static_assert(ValueTypeIndex(DataType::kFloat32) == 0 && ValueTypeIndex(DataType::kFloat16) == 1 &&
               ValueTypeIndex(DataType::kBFloat16) == 2);
 
-// Runs on every machine.
-extern const KernelTable kBaselineKernels;
+extern const KernelTable kBaselineKernels;  // runs on every machine
+extern const KernelTable kAvx2Kernels;      // x86-64 only, as the next
+extern const KernelTable kAvx512Kernels;
 
-// The fastest that this machine runs; chosen once.
+// What this machine runs, the slowest first; never empty. Found once.
+std::span<const KernelTable* const> SupportedKernels();
+
+// The last of them.
 const KernelTable& BestKernels();
+
+// A backend on kernels that this machine supports; tests compare one with another.
+std::unique_ptr<Backend> MakeCpuBackend(const KernelTable& kernels);
 
 }  // namespace quantd

@@ -8,6 +8,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
+#include "kernels/cpu/kernel_table.h"
 #include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
@@ -19,11 +20,21 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 
 std::vector<float> Filled(uint64_t count, float value) { return std::vector<float>(count, value); }
 
+// On every instruction set; all must agree.
 TensorRun Quantize(const SchemeRequest& request, const std::vector<float>& values,
                    DataType dtype = DataType::kFloat32) {
-  const auto backend = MakeCpuBackend();
-  return RunTensor(*backend, PlanOrDie(request, Direction::kQuantize, dtype, {values.size()}),
-                   {{"values", Narrowed(values, dtype)}});
+  const Plan plan = PlanOrDie(request, Direction::kQuantize, dtype, {values.size()});
+  const auto scalar = MakeCpuBackend(kBaselineKernels);
+  TensorRun expected = RunTensor(*scalar, plan, {{"values", Narrowed(values, dtype)}});
+  for (const KernelTable* const kernels : SupportedKernels()) {
+    const auto backend = MakeCpuBackend(*kernels);
+    const TensorRun run = RunTensor(*backend, plan, {{"values", Narrowed(values, dtype)}});
+    EXPECT_EQ(run.outputs, expected.outputs) << kernels->target;
+    EXPECT_EQ(run.result.amax, expected.result.amax) << kernels->target;
+    EXPECT_EQ(run.result.nonfinite_count, expected.result.nonfinite_count) << kernels->target;
+    EXPECT_EQ(run.result.first_nonfinite_element, expected.result.first_nonfinite_element) << kernels->target;
+  }
+  return expected;
 }
 
 std::vector<float> Dequantize(const SchemeRequest& request, const SegmentBytes& segments, uint64_t count,
@@ -131,15 +142,17 @@ TEST(Dequantize, MakesTheCanonicalNanOfEveryNan) {
   const SchemeRequest request{"bnb-nf4", {{"nonfinite", "library"}}, 0};
   const TensorRun run = Quantize(request, values);
   EXPECT_EQ(ScaleOf(run), kInfinity);
-  const auto backend = MakeCpuBackend();
-  for (const DataType dtype : {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16}) {
-    const Bytes bytes =
-        RunTensor(*backend, PlanOrDie(request, Direction::kDequantize, dtype, {64}), run.outputs).outputs.at("values");
-    // Finite elements have code 7: 0 · infinity.
-    if (dtype == DataType::kFloat32) {
-      EXPECT_EQ(ValuesOf<uint32_t>(bytes)[1], 0x7fffffffu);
-    } else {
-      EXPECT_EQ(ValuesOf<uint16_t>(bytes)[1], 0x7fffu);
+  for (const KernelTable* const kernels : SupportedKernels()) {
+    const auto backend = MakeCpuBackend(*kernels);
+    for (const DataType dtype : {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16}) {
+      const Plan plan = PlanOrDie(request, Direction::kDequantize, dtype, {64});
+      const Bytes bytes = RunTensor(*backend, plan, run.outputs).outputs.at("values");
+      // Finite elements have code 7: 0 · infinity.
+      if (dtype == DataType::kFloat32) {
+        EXPECT_EQ(ValuesOf<uint32_t>(bytes)[1], 0x7fffffffu) << kernels->target;
+      } else {
+        EXPECT_EQ(ValuesOf<uint16_t>(bytes)[1], 0x7fffu) << kernels->target;
+      }
     }
   }
 }
@@ -214,10 +227,17 @@ class WrongBackend final : public Backend {
   std::unique_ptr<Backend> right_ = MakeCpuBackend();
 };
 
-TEST(SelfTest, PassesOnTheCpuBackend) {
-  const auto backend = MakeCpuBackend();
-  const absl::Status status = SelfTest(*backend);
-  EXPECT_TRUE(status.ok()) << status;
+TEST(SelfTest, PassesOnEveryInstructionSet) {
+  for (const KernelTable* const kernels : SupportedKernels()) {
+    const auto backend = MakeCpuBackend(*kernels);
+    const absl::Status status = SelfTest(*backend);
+    EXPECT_TRUE(status.ok()) << kernels->target << ": " << status;
+  }
+}
+
+TEST(CpuTarget, IsTheLastOfTheSupportedOnes) {
+  EXPECT_EQ(SupportedKernels().front()->target, "scalar");
+  EXPECT_EQ(CpuTarget(), SupportedKernels().back()->target);
 }
 
 TEST(SelfTest, FailsOnABackendWithOneWrongBit) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/kernel_table.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensor_runner.h"
 
@@ -28,9 +29,8 @@ void ExpectEqual(const Bytes& actual, const GoldenTensor& expected, const std::s
   }
 }
 
-uint64_t CheckFlat(const std::string& file_name, const std::string& nonfinite) {
+uint64_t CheckFlat(Backend& backend, const std::string& file_name, const std::string& nonfinite) {
   const GoldenFile file(file_name);
-  const auto backend = MakeCpuBackend();
   uint64_t bytes = 0;
   for (const GoldenCase& golden : file.cases()) {
     if (golden.format != "nf4" && golden.format != "fp4") continue;
@@ -38,13 +38,13 @@ uint64_t CheckFlat(const std::string& file_name, const std::string& nonfinite) {
     const GoldenTensor& input = file.Tensor(key + ".input");
     const SchemeRequest request = RequestOf(golden, false, nonfinite);
     const Plan quantize = PlanOrDie(request, Direction::kQuantize, DtypeOf(golden), input.shape);
-    const TensorRun quantized = RunTensor(*backend, quantize, {{"values", Copy(input)}});
+    const TensorRun quantized = RunTensor(backend, quantize, {{"values", Copy(input)}});
     ExpectEqual(quantized.outputs.at("codes"), file.Tensor(key + ".codes"), key + ".codes");
     ExpectEqual(quantized.outputs.at("scales"), file.Tensor(key + ".absmax"), key + ".absmax");
 
     const Plan dequantize = PlanOrDie(request, Direction::kDequantize, DtypeOf(golden), input.shape);
     const TensorRun dequantized =
-        RunTensor(*backend, dequantize,
+        RunTensor(backend, dequantize,
                   {{"scales", Copy(file.Tensor(key + ".absmax"))}, {"codes", Copy(file.Tensor(key + ".codes"))}});
     ExpectEqual(dequantized.outputs.at("values"), file.Tensor(key + ".dequantized"), key + ".dequantized");
     bytes += quantized.outputs.at("codes").size() + quantized.outputs.at("scales").size() +
@@ -53,13 +53,20 @@ uint64_t CheckFlat(const std::string& file_name, const std::string& nonfinite) {
   return bytes;
 }
 
-TEST(Golden, EqualsBitsandbytesNf4AndFp4) { EXPECT_EQ(CheckFlat("bnb_4bit", "reject"), 2 * 712442); }
+class Golden : public ::testing::TestWithParam<const KernelTable*> {
+ protected:
+  std::unique_ptr<Backend> backend_ = MakeCpuBackend(*GetParam());
+};
 
-TEST(Golden, EqualsBitsandbytesOnNanAndInfinity) { EXPECT_GT(CheckFlat("bnb_special", "library"), 0); }
+INSTANTIATE_TEST_SUITE_P(Targets, Golden, ::testing::ValuesIn(SupportedKernels().begin(), SupportedKernels().end()),
+                         [](const auto& info) { return std::string(info.param->target); });
 
-TEST(Golden, EqualsBitsandbytesDoubleQuantWithItsOffset) {
+TEST_P(Golden, EqualsBitsandbytesNf4AndFp4) { EXPECT_EQ(CheckFlat(*backend_, "bnb_4bit", "reject"), 2 * 712442); }
+
+TEST_P(Golden, EqualsBitsandbytesOnNanAndInfinity) { EXPECT_GT(CheckFlat(*backend_, "bnb_special", "library"), 0); }
+
+TEST_P(Golden, EqualsBitsandbytesDoubleQuantWithItsOffset) {
   const GoldenFile file("bnb_double_quant");
-  const auto backend = MakeCpuBackend();
   for (const GoldenCase& golden : file.cases()) {
     const std::string& key = golden.key;
     const GoldenTensor& input = file.Tensor(key + ".input");
@@ -67,17 +74,17 @@ TEST(Golden, EqualsBitsandbytesDoubleQuantWithItsOffset) {
     const SchemeRequest request = RequestOf(golden, true, "reject");
     const Plan quantize = PlanOrDie(request, Direction::kQuantize, DtypeOf(golden), input.shape,
                                     {.offset = ValuesOf<float>(offset).front()});
-    const TensorRun quantized = RunTensor(*backend, quantize, {{"values", Copy(input)}});
+    const TensorRun quantized = RunTensor(*backend_, quantize, {{"values", Copy(input)}});
     ExpectEqual(quantized.outputs.at("codes"), file.Tensor(key + ".codes"), key + ".codes");
     ExpectEqual(quantized.outputs.at("scales"), file.Tensor(key + ".absmax_codes"), key + ".absmax_codes");
     ExpectEqual(quantized.outputs.at("nested_scales"), file.Tensor(key + ".nested_absmax"), key + ".nested_absmax");
 
     const Plan flat = PlanOrDie(RequestOf(golden, false, "reject"), Direction::kQuantize, DtypeOf(golden), input.shape);
-    const TensorRun single = RunTensor(*backend, flat, {{"values", Copy(input)}});
+    const TensorRun single = RunTensor(*backend_, flat, {{"values", Copy(input)}});
     ExpectEqual(single.outputs.at("scales"), file.Tensor(key + ".absmax_f32"), key + ".absmax_f32");
 
     const Plan dequantize = PlanOrDie(request, Direction::kDequantize, DtypeOf(golden), input.shape);
-    const TensorRun dequantized = RunTensor(*backend, dequantize,
+    const TensorRun dequantized = RunTensor(*backend_, dequantize,
                                             {{"offset", offset},
                                              {"nested_scales", Copy(file.Tensor(key + ".nested_absmax"))},
                                              {"scales", Copy(file.Tensor(key + ".absmax_codes"))},

@@ -1,10 +1,11 @@
-// The CPU backend beside the independent reference: every preset, block size, type and ragged end.
+// The CPU kernels beside the independent reference: every instruction set, preset, block size, type and ragged end.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/kernel_table.h"
 #include "tests/support/reference_quantizer.h"
 #include "tests/support/tensor_runner.h"
 
@@ -35,12 +36,12 @@ Bytes FiniteNarrowed(std::vector<float> values, DataType dtype) {
 }
 
 // Quantizes and dequantizes the values both ways.
-void ExpectEqualsReference(const Family& family, uint32_t block_size, DataType dtype, const Bytes& input) {
-  const auto backend = MakeCpuBackend();
+void ExpectEqualsReference(Backend& backend, const Family& family, uint32_t block_size, DataType dtype,
+                           const Bytes& input) {
   const uint64_t count = input.size() / SizeBytes(dtype);
   const SchemeRequest request = Request(family.preset, block_size);
   const TensorRun quantized =
-      RunTensor(*backend, PlanOrDie(request, Direction::kQuantize, dtype, {count}), {{"values", input}});
+      RunTensor(backend, PlanOrDie(request, Direction::kQuantize, dtype, {count}), {{"values", input}});
   const std::vector<float> values = Widened(input, dtype);
   const ReferenceBlocks expected = ReferenceQuantize4Bit(family.format, family.rules, block_size, values);
   const std::string what = family.preset + " block " + std::to_string(block_size) + " " +
@@ -54,15 +55,38 @@ void ExpectEqualsReference(const Family& family, uint32_t block_size, DataType d
   EXPECT_EQ(quantized.result.nonfinite_count, 0u) << what;
 
   const TensorRun dequantized =
-      RunTensor(*backend, PlanOrDie(request, Direction::kDequantize, dtype, {count}), quantized.outputs);
+      RunTensor(backend, PlanOrDie(request, Direction::kDequantize, dtype, {count}), quantized.outputs);
   const auto restored = ReferenceDequantize4Bit(family.format, family.rules, block_size, expected, count);
   ASSERT_EQ(dequantized.outputs.at("values"), Narrowed(restored, dtype)) << what;
 }
 
-class CpuBackendReference : public ::testing::TestWithParam<uint32_t> {};
+// Every instruction set that this machine has.
+class CpuKernels : public ::testing::TestWithParam<const KernelTable*> {
+ protected:
+  std::unique_ptr<Backend> backend_ = MakeCpuBackend(*GetParam());
+};
 
-TEST_P(CpuBackendReference, EqualsItForEveryTypeAndRaggedEnd) {
-  const uint64_t block = GetParam();
+std::string TargetName(const ::testing::TestParamInfo<const KernelTable*>& info) {
+  return std::string(info.param->target);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, CpuKernels, ::testing::ValuesIn(SupportedKernels().begin(), SupportedKernels().end()),
+                         TargetName);
+
+class CpuKernelsBlockSize : public ::testing::TestWithParam<std::tuple<const KernelTable*, uint32_t>> {};
+
+INSTANTIATE_TEST_SUITE_P(TargetsAndBlockSizes, CpuKernelsBlockSize,
+                         ::testing::Combine(::testing::ValuesIn(SupportedKernels().begin(), SupportedKernels().end()),
+                                            ::testing::ValuesIn(kBlockSizes)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param)->target) + "_" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
+
+TEST_P(CpuKernelsBlockSize, EqualTheReferenceForEveryTypeAndRaggedEnd) {
+  const auto& [kernels, block_size] = GetParam();
+  const auto backend = MakeCpuBackend(*kernels);
+  const uint64_t block = block_size;
   const uint64_t seed = 1000 + block;
   SCOPED_TRACE("seed " + std::to_string(seed));
   auto random = MakeRandom(seed);
@@ -71,17 +95,15 @@ TEST_P(CpuBackendReference, EqualsItForEveryTypeAndRaggedEnd) {
       for (const uint64_t count :
            {uint64_t{0}, uint64_t{1}, uint64_t{2}, uint64_t{31}, uint64_t{63}, uint64_t{64}, uint64_t{65}, block - 1,
             block, block + 1, 3 * block - 1, 3 * block, 3 * block + 17, 16384 + block + 1, 20 * block}) {
-        const auto values = RandomTensor(random, count, GetParam());
-        ExpectEqualsReference(family, GetParam(), dtype, FiniteNarrowed(values, dtype));
+        const auto values = RandomTensor(random, count, block_size);
+        ExpectEqualsReference(*backend, family, block_size, dtype, FiniteNarrowed(values, dtype));
         if (HasFatalFailure()) return;
       }
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(BlockSizes, CpuBackendReference, ::testing::ValuesIn(kBlockSizes));
-
-TEST(CpuBackend, EqualsTheReferenceOnEvery16BitValue) {
+TEST_P(CpuKernels, EqualTheReferenceOnEvery16BitValue) {
   constexpr uint64_t kSeed = 7;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   auto random = MakeRandom(kSeed);
@@ -95,8 +117,8 @@ TEST(CpuBackend, EqualsTheReferenceOnEvery16BitValue) {
     std::vector<uint16_t> shuffled = patterns;
     std::ranges::shuffle(shuffled, random);
     for (const Family& family : kFamilies) {
-      ExpectEqualsReference(family, 64, dtype, BytesOf(patterns));
-      ExpectEqualsReference(family, 64, dtype, BytesOf(shuffled));
+      ExpectEqualsReference(*backend_, family, 64, dtype, BytesOf(patterns));
+      ExpectEqualsReference(*backend_, family, 64, dtype, BytesOf(shuffled));
     }
   }
 }
@@ -110,7 +132,7 @@ void AppendNeighbours(float value, std::vector<float>& values) {
   values.push_back(value);
 }
 
-TEST(CpuBackend, EqualsTheReferenceAtEveryThreshold) {
+TEST_P(CpuKernels, EqualTheReferenceAtEveryThreshold) {
   // Blocks of 32: first the absmax, then values around every threshold times it.
   std::vector<float> thresholds;
   for (const uint32_t bits :
@@ -128,10 +150,11 @@ TEST(CpuBackend, EqualsTheReferenceAtEveryThreshold) {
       values.resize((values.size() + 31) / 32 * 32, -absmax);
     }
   }
-  for (const Family& family : kFamilies) ExpectEqualsReference(family, 32, DataType::kFloat32, BytesOf(values));
+  for (const Family& family : kFamilies)
+    ExpectEqualsReference(*backend_, family, 32, DataType::kFloat32, BytesOf(values));
 }
 
-TEST(CpuBackend, EqualsTheReferenceWhereSubnormalsDecide) {
+TEST_P(CpuKernels, EqualTheReferenceWhereSubnormalsDecide) {
   // A block whose absmax is barely normal, with subnormal elements; products that are subnormal; and signs of both.
   std::vector<float> values = {0x1p-126f, 0x1p-127f, -0x1p-127f, -0x1p-149f, 0x1.8p-126f, -0x1.8p-126f};
   values.resize(32, 0.0f);
@@ -144,16 +167,15 @@ TEST(CpuBackend, EqualsTheReferenceWhereSubnormalsDecide) {
   values.resize(128, 0x1p125f);
   for (const Family& family : kFamilies) {
     for (const DataType dtype : {DataType::kFloat32, DataType::kBFloat16}) {
-      ExpectEqualsReference(family, 32, dtype, Narrowed(values, dtype));
+      ExpectEqualsReference(*backend_, family, 32, dtype, Narrowed(values, dtype));
     }
   }
 }
 
-TEST(CpuBackend, EqualsTheReferenceWithDoubleQuantization) {
+TEST_P(CpuKernels, EqualTheReferenceWithDoubleQuantization) {
   constexpr uint64_t kSeed = 11;
   SCOPED_TRACE("seed " + std::to_string(kSeed));
   auto random = MakeRandom(kSeed);
-  const auto backend = MakeCpuBackend();
   for (const Family& family : {kFamilies[0], kFamilies[1]}) {
     for (const uint32_t block_size : {32u, 64u, 1024u}) {
       for (const uint64_t blocks : {1u, 2u, 255u, 256u, 257u, 600u}) {
@@ -162,7 +184,7 @@ TEST(CpuBackend, EqualsTheReferenceWithDoubleQuantization) {
         const Bytes input = FiniteNarrowed(RandomTensor(random, count, block_size), dtype);
         const SchemeRequest request = Request(family.preset, block_size, true);
         const TensorRun quantized =
-            RunTensor(*backend, PlanOrDie(request, Direction::kQuantize, dtype, {count}), {{"values", input}});
+            RunTensor(*backend_, PlanOrDie(request, Direction::kQuantize, dtype, {count}), {{"values", input}});
         const ReferenceBlocks flat =
             ReferenceQuantize4Bit(family.format, family.rules, block_size, Widened(input, dtype));
         const float offset = ValuesOf<float>(quantized.outputs.at("offset")).front();
@@ -176,11 +198,36 @@ TEST(CpuBackend, EqualsTheReferenceWithDoubleQuantization) {
         EXPECT_NEAR(offset, sum / static_cast<double>(blocks), std::fabs(sum) / static_cast<double>(blocks) * 1e-6);
 
         const TensorRun dequantized =
-            RunTensor(*backend, PlanOrDie(request, Direction::kDequantize, dtype, {count}), quantized.outputs);
+            RunTensor(*backend_, PlanOrDie(request, Direction::kDequantize, dtype, {count}), quantized.outputs);
         const ReferenceBlocks restored{flat.codes, ReferenceDequantizeScales(nested, offset)};
         ASSERT_EQ(dequantized.outputs.at("values"),
                   Narrowed(ReferenceDequantize4Bit(family.format, family.rules, block_size, restored, count), dtype));
       }
+    }
+  }
+}
+
+// Scales come from strangers: any bits at all.
+TEST_P(CpuKernels, DecodeAnyScaleAsTheReference) {
+  constexpr uint64_t kSeed = 13;
+  constexpr uint64_t kBlocks = 4000;
+  SCOPED_TRACE("seed " + std::to_string(kSeed));
+  auto random = MakeRandom(kSeed);
+  std::vector<uint32_t> scale_bits(kBlocks);
+  for (uint32_t& bits : scale_bits) bits = static_cast<uint32_t>(random());
+  for (size_t i = 0; i < kBlocks; i += 5) scale_bits[i] &= 0x807fffff;
+  for (size_t i = 1; i < kBlocks; i += 5) scale_bits[i] |= 0x7f800000;
+  for (size_t i = 2; i < kBlocks; i += 50) scale_bits[i] &= 0xff800000;
+  std::vector<uint8_t> codes(kBlocks * 32);
+  for (uint8_t& code : codes) code = static_cast<uint8_t>(random());
+  ReferenceBlocks blocks{codes, std::vector<float>(kBlocks)};
+  for (size_t i = 0; i < kBlocks; ++i) blocks.absmax[i] = std::bit_cast<float>(scale_bits[i]);
+  for (const Family& family : kFamilies) {
+    for (const DataType dtype : kTypes) {
+      const Plan plan = PlanOrDie(Request(family.preset, 64), Direction::kDequantize, dtype, {kBlocks * 64});
+      const TensorRun run = RunTensor(*backend_, plan, {{"scales", BytesOf(scale_bits)}, {"codes", BytesOf(codes)}});
+      const auto values = ReferenceDequantize4Bit(family.format, family.rules, 64, blocks, kBlocks * 64);
+      ASSERT_EQ(run.outputs.at("values"), Narrowed(values, dtype)) << family.preset;
     }
   }
 }
