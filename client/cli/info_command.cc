@@ -6,6 +6,7 @@
 
 #include "client/cli/common_options.h"
 #include "kernels/base/status_macros.h"
+#include "server/conversion/printable.h"
 
 namespace quantd::cli {
 namespace {
@@ -30,7 +31,7 @@ nlohmann::ordered_json ToJson(const ServerInfo& info) {
 std::string FormatText(const nlohmann::ordered_json& info) {
   std::string text;
   for (const auto& [key, value] : info.items()) {
-    text += key + ": " + (value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+    text += key + ": " + (value.is_string() ? server::Escaped(value.get<std::string>()) : value.dump()) + "\n";
   }
   return text;
 }

@@ -10,6 +10,7 @@
 #include "client/cli/quantize_command.h"
 #include "client/cli/schemes_command.h"
 #include "kernels/base/error.h"
+#include "server/conversion/printable.h"
 
 namespace quantd::cli {
 namespace {
@@ -27,12 +28,19 @@ ExitCode CodeOf(const absl::Status& status, Interruption interruption) {
   return interruption == Interruption::kSignal ? ExitCode::kInterrupted : ExitCodeOf(status);
 }
 
+// quantd gives a reason for everything that it refuses; what has none came from the transport.
+bool OutOfReach(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kUnavailable && DetailsOf(status).reason.empty();
+}
+
 void PrintError(const absl::Status& status, ExitCode code, bool json, Environment& environment) {
   const ErrorDetails details = DetailsOf(status);
   if (!json) {
-    environment.err << "quantctl: " << std::string(status.message());
-    if (!details.reason.empty()) environment.err << " [" << details.reason << "]";
-    environment.err << "\n";
+    environment.err << "quantctl: " << server::Escaped(std::string(status.message()));
+    if (!details.reason.empty()) environment.err << " [" << server::Escaped(details.reason) << "]";
+    environment.err << (OutOfReach(status)
+                            ? "\nIs quantd running at --address? Without --address quantctl needs none.\n"
+                            : "\n");
     return;
   }
   nlohmann::ordered_json metadata = nlohmann::ordered_json::object();
@@ -51,6 +59,7 @@ void PrintError(const absl::Status& status, ExitCode code, bool json, Environmen
 ExitCode RunCommandLine(int argc, const char* const* argv, Environment& environment) {
   CLI::App app("Quantize, dequantize and compare tensors of safetensors files", "quantctl");
   app.footer(kExitCodeHelp);
+  app.set_version_flag("--version", "quantctl " QUANTD_VERSION);
   app.require_subcommand(1);
   ChosenCommand chosen;
   AddQuantizeCommand(app, chosen);

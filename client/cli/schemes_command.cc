@@ -8,20 +8,23 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/common_options.h"
 #include "kernels/base/status_macros.h"
+#include "server/conversion/printable.h"
 
 namespace quantd::cli {
 namespace {
 
+using server::Escaped;
+
 std::string FormatText(const std::vector<SchemeDescription>& schemes) {
   std::string text;
   for (const SchemeDescription& scheme : schemes) {
-    text += absl::StrFormat("%s  (%.3f bits/weight, revision %d)\n  %s\n", scheme.scheme.preset, scheme.bits_per_weight,
-                            scheme.scheme.format_revision, scheme.summary);
-    if (!scheme.byte_equal_to.empty()) text += absl::StrFormat("  byte-equal to %s\n", scheme.byte_equal_to);
-    text += absl::StrFormat("  segments: %s\n", absl::StrJoin(scheme.segments, ", "));
+    text += absl::StrFormat("%s  (%.3f bits/weight, revision %d)\n  %s\n", Escaped(scheme.scheme.preset),
+                            scheme.bits_per_weight, scheme.scheme.format_revision, Escaped(scheme.summary));
+    if (!scheme.byte_equal_to.empty()) text += absl::StrFormat("  byte-equal to %s\n", Escaped(scheme.byte_equal_to));
+    text += absl::StrFormat("  segments: %s\n", Escaped(absl::StrJoin(scheme.segments, ", ")));
     for (const OverrideInfo& info : scheme.overrides) {
-      text += absl::StrFormat("  --set %s=%s  (default %s)\n", info.name, absl::StrJoin(info.values, "|"),
-                              info.default_value);
+      text += absl::StrFormat("  --set %s=%s  (default %s)\n", Escaped(info.name),
+                              Escaped(absl::StrJoin(info.values, "|")), Escaped(info.default_value));
     }
     text += "\n";
   }

@@ -8,7 +8,10 @@ namespace quantd::server {
 
 inline constexpr size_t kPrintableBytesMax = 160;
 
-// `text` with control characters and broken UTF-8 escaped, cut in the middle beyond kPrintableBytesMax.
+// `text` with control characters and broken UTF-8 escaped.
+std::string Escaped(std::string_view text);
+
+// Escaped, and cut in the middle beyond kPrintableBytesMax.
 std::string Printable(std::string_view text);
 
 // Printable in single quotes.

@@ -32,6 +32,24 @@ TEST_F(RunCommandLineTest, InfoPrintsTheServersLimits) {
   EXPECT_EQ(Json()["stall_ms_max"], 60000);
 }
 
+TEST_F(RunCommandLineTest, AsksWhetherTheServerRunsWhenItIsOutOfReach) {
+  MakeModel();
+  client_->before_results = [](const FakeClient::Call&) { return absl::UnavailableError("connection refused"); };
+  EXPECT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", "bnb-nf4"}), ExitCode::kServer);
+  EXPECT_THAT(err_.str(), HasSubstr("Is quantd running at --address?"));
+}
+
+TEST_F(RunCommandLineTest, LetsNoControlCharacterOfTheServerThrough) {
+  client_->info.version = "1\x1b[2J";
+  EXPECT_EQ(Run({"info"}), ExitCode::kOk);
+  EXPECT_THAT(out_.str(), HasSubstr("version: 1\\x1b[2J\n"));
+}
+
+TEST_F(RunCommandLineTest, PrintsItsRelease) {
+  EXPECT_EQ(Run({"--version"}), ExitCode::kOk);
+  EXPECT_THAT(out_.str(), HasSubstr("quantctl "));
+}
+
 TEST_F(RunCommandLineTest, SchemesPrintsEveryOverride) {
   client_->schemes = {{{"bnb-nf4", {}, 1},
                        "Four bits.",

@@ -7,12 +7,18 @@ namespace {
 
 TEST(Printable, KeepsOrdinaryText) {
   EXPECT_EQ(Printable("model.layers.0.weight"), "model.layers.0.weight");
-  EXPECT_EQ(Printable("größe"), "größe");
+  EXPECT_EQ(Printable("größe \\ 'q' \"q\" \U0001F642"), "größe \\ 'q' \"q\" \U0001F642");
 }
 
-TEST(Printable, LetsNoControlCharacterThrough) {
-  const std::string shown = Printable("a\x1b[31m\nb\x7f\xc2\x9b");
-  for (const char c : shown) EXPECT_TRUE(c >= 0x20 && c != 0x7f) << static_cast<int>(c);
+TEST(Printable, EscapesControlCharacters) {
+  EXPECT_EQ(Printable("a\x1b[31m\n\x7f\xc2\x9b\xc2\xa0"), "a\\x1b[31m\\x0a\\x7f\\xc2\\x9b\xc2\xa0");
+}
+
+TEST(Printable, EscapesWhatIsNotUtf8) {
+  for (const std::string bad : {"\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
+                                "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xe2\x82", "\xc3("}) {
+    for (const char c : Printable(bad)) EXPECT_LT(static_cast<unsigned char>(c), 0x80) << Printable(bad);
+  }
 }
 
 TEST(Printable, CutsInTheMiddleBetweenCharacters) {
