@@ -23,8 +23,8 @@ lint_proto() {
   old=$(mktemp -d)
   git archive "$base" proto buf.yaml | tar -x -C "$old"
   mkdir "$old/.deps" && cp -r .deps/googleapis "$old/.deps/"
-  .deps/node/node_modules/.bin/buf build "$old" -o "$old/base.binpb"
-  .deps/node/node_modules/.bin/buf breaking --against "$old/base.binpb"
+  .deps/node/node_modules/.bin/buf build "$old/proto" -o "$old/base.binpb"
+  .deps/node/node_modules/.bin/buf breaking proto --against "$old/base.binpb"
   rm -rf "$old"
 }
 
