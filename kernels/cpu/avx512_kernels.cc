@@ -163,6 +163,32 @@ inline __m512i NarrowTable(__m512 values) {
 }
 
 struct Avx512Loops {
+  template <class Values>
+  static typename Values::Magnitude MaxMagnitude(const std::byte* values, uint32_t count) {
+    constexpr size_t kValueBytes = sizeof(typename Values::Bits);
+    constexpr uint32_t kValuesPerRegister = 64 / kValueBytes;
+    if (count % kStep != 0) return PortableLoops::MaxMagnitude<Values>(values, count);
+    if constexpr (kValueBytes == 4) {
+      const __m512i mask = _mm512_set1_epi32(Values::kMagnitudeMask);
+      __m512i largest = _mm512_setzero_si512();
+      for (uint32_t i = 0; i < count; i += kValuesPerRegister) {
+        largest = _mm512_max_epi32(largest, _mm512_and_si512(_mm512_loadu_si512(values + i * kValueBytes), mask));
+      }
+      return _mm512_reduce_max_epi32(largest);
+    } else {
+      const __m512i mask = _mm512_set1_epi16(Values::kMagnitudeMask);
+      __m512i largest = _mm512_setzero_si512();
+      for (uint32_t i = 0; i < count; i += kValuesPerRegister) {
+        largest = _mm512_max_epi16(largest, _mm512_and_si512(_mm512_loadu_si512(values + i * kValueBytes), mask));
+      }
+      const __m256i halves = _mm256_max_epi16(_mm512_castsi512_si256(largest), _mm512_extracti64x4_epi64(largest, 1));
+      const __m128i quarters = _mm_max_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+      // The instruction finds a minimum of unsigned values, which complements turn into the maximum.
+      const __m128i complements = _mm_xor_si128(quarters, _mm_set1_epi16(-1));
+      return static_cast<int16_t>(~_mm_extract_epi16(_mm_minpos_epu16(complements), 0));
+    }
+  }
+
   template <class Format, class Rules, class Values>
   static void Encode(const std::byte* values, uint32_t count, float factor, std::byte* codes) {
     // A block of zeros is all NaN to bitsandbytes, and NaN has no bin.

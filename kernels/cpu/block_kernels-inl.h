@@ -27,15 +27,15 @@ float WidenMagnitude(typename Values::Magnitude magnitude) {
   return Values::Widen(static_cast<typename Values::Bits>(magnitude));
 }
 
-template <class Values>
-typename Values::Magnitude MaxMagnitude(const std::byte* values, uint32_t count) {
-  typename Values::Magnitude largest = 0;
-  for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, MagnitudeOf<Values>(LoadBits<Values>(values, i)));
-  return largest;
-}
-
 // The loops over a block's elements in plain C++. A target may have its own in the same shape.
 struct PortableLoops {
+  template <class Values>
+  static typename Values::Magnitude MaxMagnitude(const std::byte* values, uint32_t count) {
+    typename Values::Magnitude largest = 0;
+    for (uint32_t i = 0; i < count; ++i) largest = std::max(largest, MagnitudeOf<Values>(LoadBits<Values>(values, i)));
+    return largest;
+  }
+
   // Codes of `count` values, two to a byte, the first in the high nibble. An odd count ends in half a byte: the other
   // half is the code of a zero.
   template <class Format, class Rules, class Values>
@@ -120,7 +120,8 @@ float EncodeNonfiniteBlock(const EncodeJob& job, const std::byte* values, uint32
   // A batch that will be rejected is saturated too, so that no byte of the output stays what it was.
   alignas(64) std::byte finite[kBlockElementsMax * sizeof(float)];
   Saturate<Values>(values, count, finite);
-  const float scale = Rules::ScaleOf(Float32Values::Widen(MaxMagnitude<Float32Values>(finite, count)));
+  const float scale =
+      Rules::ScaleOf(WidenMagnitude<Float32Values>(PortableLoops::MaxMagnitude<Float32Values>(finite, count)));
   PortableLoops::Encode<Format, Rules, Float32Values>(finite, count, Rules::FactorOf(scale), codes);
   return scale;
 }
@@ -132,7 +133,7 @@ void Encode(const EncodeJob& job, BatchResult& result) {
     const auto count = static_cast<uint32_t>(std::min<uint64_t>(job.block_size, job.element_count - begin));
     const std::byte* values = job.values + begin * sizeof(typename Values::Bits);
     std::byte* codes = job.codes + begin / 2;
-    const auto largest = MaxMagnitude<Values>(values, count);
+    const auto largest = Loops::template MaxMagnitude<Values>(values, count);
     if (largest < Values::kInfinity) [[likely]] {
       const float absmax = WidenMagnitude<Values>(largest);
       result.amax = std::max(result.amax, absmax);

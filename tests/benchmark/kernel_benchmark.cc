@@ -7,7 +7,7 @@
 #include <cstring>
 #include <random>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/kernel_table.h"
 #include "tests/support/reference_quantizer.h"
 #include "tests/support/tensor_runner.h"
 
@@ -145,14 +145,13 @@ void Compare(benchmark::State& state, const Workload& work, Kernel kernel, Copy 
   state.counters["values_GB/s"] =
       static_cast<double>(state.iterations()) * static_cast<double>(work.values.size()) / kernel_s / 1e9;
   state.counters["ratio"] = copy_s / kernel_s;
-  state.SetLabel(std::string(CpuTarget()));
 }
 
 UnitBatch WholeBatch(const Plan& plan) { return {.end_unit = plan.unit_count()}; }
 
-void Encode(benchmark::State& state, const std::string& preset, DataType dtype) {
+void Encode(benchmark::State& state, const KernelTable& kernels, const std::string& preset, DataType dtype) {
   Workload work = MakeWorkload(preset, dtype, static_cast<uint64_t>(state.range(0)));
-  const auto backend = MakeCpuBackend();
+  const auto backend = MakeCpuBackend(kernels);
   const Plan plan = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype, {work.element_count()});
   UnitBatch batch = WholeBatch(plan);
   batch.inputs[0] = work.values.data();
@@ -166,9 +165,9 @@ void Encode(benchmark::State& state, const std::string& preset, DataType dtype) 
   if (!Verify(work)) state.SkipWithError("wrong codes or scales");
 }
 
-void Decode(benchmark::State& state, const std::string& preset, DataType dtype) {
+void Decode(benchmark::State& state, const KernelTable& kernels, const std::string& preset, DataType dtype) {
   Workload work = MakeWorkload(preset, dtype, static_cast<uint64_t>(state.range(0)));
-  const auto backend = MakeCpuBackend();
+  const auto backend = MakeCpuBackend(kernels);
   const Plan quantize = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype, {work.element_count()});
   const TensorRun quantized = RunTensor(*backend, quantize, {{"values", work.values}});
   work.codes = quantized.outputs.at("codes");
@@ -191,19 +190,33 @@ void Sizes(benchmark::internal::Benchmark* benchmark) {
   benchmark->Arg(1 << 20)->Arg(128 << 20)->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
 }
 
-BENCHMARK_CAPTURE(Encode, bnb_nf4_float32, "bnb-nf4", DataType::kFloat32)->Apply(Sizes);
-BENCHMARK_CAPTURE(Encode, bnb_nf4_float16, "bnb-nf4", DataType::kFloat16)->Apply(Sizes);
-BENCHMARK_CAPTURE(Encode, bnb_nf4_bfloat16, "bnb-nf4", DataType::kBFloat16)->Apply(Sizes);
-BENCHMARK_CAPTURE(Encode, bnb_fp4_float32, "bnb-fp4", DataType::kFloat32)->Apply(Sizes);
-BENCHMARK_CAPTURE(Encode, bnb_fp4_bfloat16, "bnb-fp4", DataType::kBFloat16)->Apply(Sizes);
-BENCHMARK_CAPTURE(Encode, nf4_float32, "nf4", DataType::kFloat32)->Apply(Sizes);
-BENCHMARK_CAPTURE(Encode, nf4_bfloat16, "nf4", DataType::kBFloat16)->Apply(Sizes);
-BENCHMARK_CAPTURE(Decode, bnb_nf4_float32, "bnb-nf4", DataType::kFloat32)->Apply(Sizes);
-BENCHMARK_CAPTURE(Decode, bnb_nf4_bfloat16, "bnb-nf4", DataType::kBFloat16)->Apply(Sizes);
-BENCHMARK_CAPTURE(Decode, bnb_fp4_float32, "bnb-fp4", DataType::kFloat32)->Apply(Sizes);
-BENCHMARK_CAPTURE(Decode, bnb_fp4_bfloat16, "bnb-fp4", DataType::kBFloat16)->Apply(Sizes);
+void RegisterBoth(const KernelTable& kernels, const std::string& preset, DataType dtype) {
+  std::string name = preset;
+  name.append("/").append(InfoOf(dtype).name).append("/").append(kernels.target);
+  Sizes(benchmark::RegisterBenchmark(
+      ("Encode/" + name).c_str(), [=, &kernels](benchmark::State& state) { Encode(state, kernels, preset, dtype); }));
+  Sizes(benchmark::RegisterBenchmark(
+      ("Decode/" + name).c_str(), [=, &kernels](benchmark::State& state) { Decode(state, kernels, preset, dtype); }));
+}
 
 }  // namespace
+
+void RegisterAll() {
+  for (const KernelTable* const kernels : SupportedKernels()) {
+    for (const char* const preset : {"bnb-nf4", "bnb-fp4", "nf4"}) {
+      for (const DataType dtype : {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16}) {
+        RegisterBoth(*kernels, preset, dtype);
+      }
+    }
+  }
+}
+
 }  // namespace quantd::testing
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  quantd::testing::RegisterAll();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
