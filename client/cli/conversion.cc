@@ -93,7 +93,8 @@ class Runner {
     progress_.End();
     for (const SafetensorsEntry* input : step.inputs) conversion_.input->Release(conversion_.input->BytesOf(*input));
     QUANTD_RETURN_IF_ERROR(WithExitCode(conversion_.input->StillWhole(), ExitCode::kFile));
-    return ConvertedRow{step.name, step.values_dtype, step.shape, input_bytes, sink.written_bytes(), time, *summary};
+    return ConvertedRow{step.name,   step.values_dtype,    step.shape, step.scheme,
+                        input_bytes, sink.written_bytes(), time,       *summary};
   }
 
   absl::Status Copy(const SafetensorsEntry& entry) {

@@ -99,6 +99,9 @@ std::string FormatJson(const ConversionReport& report) {
     nlohmann::ordered_json tensor{
         {"name", row.name}, {"dtype", std::string(InfoOf(row.values_dtype).name)}, {"shape", row.shape}};
     tensor.update(SizesJson(SizesOf(report, row), report.quantized));
+    tensor["scheme"] = {{"preset", row.scheme.preset},
+                        {"overrides", row.scheme.overrides},
+                        {"format_revision", row.scheme.format_revision}};
     tensor["device"] = row.summary.device;
     if (report.quantized) {
       tensor["amax"] = row.summary.amax;

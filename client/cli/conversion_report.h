@@ -15,6 +15,7 @@ struct ConvertedRow {
   std::string name;
   DataType values_dtype{};
   std::vector<uint64_t> shape;
+  SchemeRequest scheme;  // fully resolved
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
   absl::Duration time;  // of the call

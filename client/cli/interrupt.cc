@@ -24,11 +24,11 @@ void Interrupt(Interruption interruption) {
 void OnStopSignal(int) { Interrupt(Interruption::kSignal); }
 
 void OnBusError(int signal, siginfo_t* info, void*) {
-  const uintptr_t page = reinterpret_cast<uintptr_t>(info->si_addr) & ~(page_bytes.load() - 1);
+  char* const page = static_cast<char*>(info->si_addr) - reinterpret_cast<uintptr_t>(info->si_addr) % page_bytes.load();
   // Anything but a read beyond the end of a file dies as it would have: the instruction runs again without a handler.
   const bool beyond_end = info->si_code == BUS_ADRERR;
-  if (beyond_end && ::mmap(reinterpret_cast<void*>(page), page_bytes.load(), PROT_READ,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
+  if (beyond_end &&
+      ::mmap(page, page_bytes.load(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
     Interrupt(Interruption::kFileShrank);
   } else {
     std::signal(signal, SIG_DFL);

@@ -110,9 +110,11 @@ absl::Status SafetensorsReader::StillWhole() const {
 void SafetensorsReader::Release(std::span<const std::byte> bytes) const {
   // Pages that are only partly inside stay: their other bytes may be in use.
   const uint64_t page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  const uint64_t begin = AlignUp(reinterpret_cast<uintptr_t>(bytes.data()), page_bytes);
-  const uint64_t end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page_bytes * page_bytes;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const uint64_t address = reinterpret_cast<uintptr_t>(bytes.data());
+  const uint64_t skipped_bytes = AlignUp(address, page_bytes) - address;
+  if (bytes.size() < skipped_bytes + page_bytes) return;
+  const std::span<const std::byte> pages = bytes.subspan(skipped_bytes);
+  ::madvise(const_cast<std::byte*>(pages.data()), pages.size() / page_bytes * page_bytes, MADV_DONTNEED);
 }
 
 }  // namespace quantd::server

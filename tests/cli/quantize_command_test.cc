@@ -247,6 +247,7 @@ TEST_F(QuantizeCommand, SumsUpAsJson) {
   const nlohmann::json tensor = Json()["tensors"][0];
   EXPECT_EQ(tensor["name"], "w");
   EXPECT_EQ(tensor["shape"], nlohmann::json({2, 100}));
+  EXPECT_EQ(tensor["scheme"]["overrides"]["block_size"], "64");
   EXPECT_EQ(tensor["bytes_in"], 800);
   EXPECT_EQ(tensor["bytes_out"], 116);
   EXPECT_DOUBLE_EQ(tensor["bits_per_weight"], 4.64);
