@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/cpp/send_buffers.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -26,39 +27,13 @@ const char* PathOf(BulkMethod method) {
                                          : "/quantd.v1.QuantizationService/Dequantize";
 }
 
-// Counts the slices that gRPC holds of the caller's memory. Its own lock, because gRPC gives slices back from anywhere.
-class LentSlices {
- public:
-  grpc::Slice Lend(wire::ByteSpan bytes) {
-    const std::lock_guard lock(mutex_);
-    ++count_;
-    return grpc::Slice(const_cast<std::byte*>(bytes.data()), bytes.size(), GiveBack, this);
-  }
-
-  void WaitForAll() {
-    std::unique_lock lock(mutex_);
-    all_back_.wait(lock, [this] { return count_ == 0; });
-  }
-
- private:
-  static void GiveBack(void* lent_slices) {
-    auto& self = *static_cast<LentSlices*>(lent_slices);
-    const std::lock_guard lock(self.mutex_);
-    if (--self.count_ == 0) self.all_back_.notify_all();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable all_back_;
-  uint64_t count_ = 0;
-};
-
 // Every field of the lower part is guarded by mutex_. gRPC's reactions run on its threads; one read and one write are
 // in flight at most, and the flags say which thread may start the next one.
 class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   GrpcStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method, absl::Time deadline) : stub_(channel) {
-    if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
-    stub_.PrepareBidiStreamingCall(&context_, PathOf(method), grpc::StubOptions(), this);
+    if (deadline != absl::InfiniteFuture()) context_->set_deadline(absl::ToChronoTime(deadline));
+    stub_.PrepareBidiStreamingCall(context_.get(), PathOf(method), grpc::StubOptions(), this);
     // The caller's thread starts operations too: without a hold the stream could be over in between.
     AddHold();
     read_in_flight_ = true;
@@ -79,10 +54,8 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
 
   void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
             bool half_close) override {
-    std::vector<grpc::Slice> slices;
-    slices.reserve(payload.size());
-    for (wire::ByteSpan bytes : payload) slices.push_back(lent_.Lend(bytes));
-    grpc::ByteBuffer frame = wire::JoinFrame(fields, slices);
+    const grpc::Slice data = buffers_->Copy(payload);
+    grpc::ByteBuffer frame = wire::JoinFrame(fields, {&data, data.size() > 0 ? 1u : 0u});
     {
       const std::lock_guard lock(mutex_);
       outgoing_.push_back({std::move(frame), half_close});
@@ -122,7 +95,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     }
   }
 
-  void Cancel() override { context_.TryCancel(); }
+  void Cancel() override { context_->TryCancel(); }
 
   StreamEnd Finish() override {
     finished_ = true;
@@ -143,12 +116,14 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
       outgoing_.clear();
       end.status = status_;
     }
-    // gRPC can hold a slice longer than the call: until it is on the socket or the connection is gone.
-    lent_.WaitForAll();
-    const auto& trailers = context_.GetServerTrailingMetadata();
+    const auto& trailers = context_->GetServerTrailingMetadata();
     if (const auto found = trailers.find(kPushbackKey); found != trailers.end()) {
       end.pushback_ms = std::string(found->second.data(), found->second.size());
     }
+    // A call that broke keeps the slices it could not send until it is destroyed, and the transport may keep others
+    // until they are on the socket or the connection is gone.
+    context_.reset();
+    lent_.WaitForAll();
     return end;
   }
 
@@ -220,10 +195,10 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     return !read_in_flight_ && !read_over_ && (discard_ || received_.size() < kReceivedFramesMax);
   }
 
-  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientContext> context_ = std::make_unique<grpc::ClientContext>();
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
   grpc::ByteBuffer read_buffer_;  // gRPC's while read_in_flight_
-  LentSlices lent_;
+  const std::shared_ptr<SendBuffers> buffers_ = SendBuffers::Create();
   bool finished_ = false;  // only the caller's thread looks at it
 
   std::mutex mutex_;

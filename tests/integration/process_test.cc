@@ -1,12 +1,8 @@
 // quantd as its users have it: a process of its own, over TCP.
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <cstring>
 #include <fstream>
-#include <functional>
 #include <thread>
 #include <vector>
 
@@ -14,70 +10,12 @@
 #include "grpcpp/create_channel.h"
 #include "tests/integration/quantd_process.h"
 #include "tests/support/bulk_stream.h"
-#include "tests/support/tensor_runner.h"
+#include "tests/support/repeated_values.h"
 
 namespace quantd::testing {
 namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
-constexpr uint64_t kPeriodBytes = 64 * kMiB;
-
-// Many times the same 64 MiB of float32, one after another in the address space, once in memory.
-class RepeatedValues {
- public:
-  explicit RepeatedValues(uint64_t bytes) : bytes_(bytes), memfd_(memfd_create("values", MFD_CLOEXEC)) {
-    EXPECT_EQ(ftruncate(memfd_, kPeriodBytes), 0);
-    base_ = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    for (uint64_t at = 0; at < bytes; at += kPeriodBytes) {
-      mmap(static_cast<std::byte*>(base_) + at, kPeriodBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, memfd_,
-           0);
-    }
-    auto random = MakeRandom(11);
-    const Bytes values = BytesOf(RandomTensor(random, kPeriodBytes / sizeof(float), 64));
-    std::memcpy(base_, values.data(), values.size());
-  }
-  ~RepeatedValues() {
-    munmap(base_, bytes_);
-    close(memfd_);
-  }
-
-  TensorView View() const {
-    return {"repeated", DataType::kFloat32, {bytes_ / sizeof(float)}, {static_cast<std::byte*>(base_), bytes_}};
-  }
-
- private:
-  const uint64_t bytes_;
-  const int memfd_;
-  void* base_;
-};
-
-// Checks that every period of the codes is the first one again, and keeps nothing else.
-class PeriodicCodes final : public SegmentSink {
- public:
-  absl::Status Begin(const SchemeRequest&, std::span<const SegmentView>, std::span<const uint64_t>) override {
-    return absl::OkStatus();
-  }
-  absl::Status Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) override {
-    if (segment != "codes") return absl::OkStatus();
-    for (const std::byte code : bytes) {
-      const uint64_t at = offset++;
-      if (at < kCodesPeriodBytes) {
-        first_.push_back(code);
-      } else if (first_[at % kCodesPeriodBytes] != code) {
-        return absl::InternalError("codes differ between two periods at byte " + std::to_string(at));
-      }
-    }
-    bytes_ += bytes.size();
-    return absl::OkStatus();
-  }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  static constexpr uint64_t kCodesPeriodBytes = kPeriodBytes / 8;
-  std::vector<std::byte> first_;
-  uint64_t bytes_ = 0;
-};
-
 // The peak, where it is quantd's own: a sanitizer's shadow memory counts as the process's.
 uint64_t MemoryOf(const QuantdProcess& quantd) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
