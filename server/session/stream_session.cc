@@ -39,7 +39,7 @@ void StreamSession::Start() {
 void StreamSession::OnFrame(absl::StatusOr<RequestFrame> frame) {
   absl::MutexLock lock(&mutex_);
   reading_ = false;
-  if (io_ == nullptr) return;
+  if (io_ == nullptr || final_status_.has_value()) return;
   if (!frame.ok()) return EndStream(frame.status());
   if (absl::Status status = CheckFrame(*frame); !status.ok()) return EndStream(std::move(status));
   totals_.bytes_received += frame->data_bytes;
@@ -66,6 +66,7 @@ void StreamSession::OnHalfClose() {
 void StreamSession::OnWritten() {
   absl::MutexLock lock(&mutex_);
   writing_ = false;
+  reading_since_ = environment_.clock.Now();  // only now can the client act on it
   Pump();
 }
 
@@ -204,6 +205,7 @@ void StreamSession::Fail(Tensor& tensor, absl::Status status) {
   if (tensor.job != nullptr) {
     tensor.job->Cancel();
     AddTimes(tensor.job->Summary());
+    tensor.consumed_bytes = tensor.job->consumed_bytes();
   }
   tensor.job = nullptr;
   tensor.accept_pending = false;
@@ -258,7 +260,7 @@ std::optional<Region> StreamSession::NewRegion(uint64_t bytes) {
 void StreamSession::OnSlot(SlotPtr slot) {
   absl::MutexLock lock(&mutex_);
   waiting_for_slot_ = false;
-  if (io_ == nullptr) return;
+  if (io_ == nullptr || final_status_.has_value()) return;
   slot_ = std::move(slot);
   Pump();
 }
@@ -281,6 +283,7 @@ void StreamSession::OnComputed(uint64_t seq, Run& run) {
   absl::MutexLock lock(&mutex_);
   const auto tensor = std::find_if(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.seq == seq; });
   if (tensor == tensors_.end() || tensor->job == nullptr) return;
+  reading_since_ = environment_.clock.Now();  // the time until now was the server's
   tensor->job->GiveBack(run);
   Pump();
 }
@@ -311,7 +314,8 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
     }
   }
   if (tensor.job == nullptr) {
-    outbox_.push_back({.tensor_seq = tensor.seq, .error = std::move(tensor.error)});
+    outbox_.push_back(
+        {.tensor_seq = tensor.seq, .consumed_bytes = tensor.consumed_bytes, .error = std::move(tensor.error)});
     return true;
   }
   if (!tensor.job->done()) {
@@ -344,8 +348,10 @@ ResponseFrame& StreamSession::FrameWithRoom(const Tensor& tensor, uint64_t bytes
 
 void StreamSession::WriteMore() {
   if (writing_ || outbox_.empty()) return;
+  // A tensor that waits for memory must not hold back the results that occupy it.
   const bool more_to_come = outbox_.size() == 1 && !tensors_.empty() && tensors_.front().one_message &&
-                            tensors_.front().seq == outbox_.front().tensor_seq;
+                            tensors_.front().seq == outbox_.front().tensor_seq &&
+                            (outbox_.front().pieces.empty() || tensors_.front().job->RegionBytesNeeded() == 0);
   if (more_to_come) return;
   writing_ = true;
   writing_since_ = environment_.clock.Now();

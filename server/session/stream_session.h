@@ -94,6 +94,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
     absl::Time started_at;
     std::unique_ptr<TensorJob> job;  // null: failed before it began
     absl::Status error;              // failed, and not yet said so
+    uint64_t consumed_bytes = 0;     // when it failed
     bool received_header = false;
     bool accept_pending = false;
     // Everything goes out as one message: the input came as one, and the output fits.
@@ -150,7 +151,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   std::optional<absl::Status> final_status_
       ABSL_GUARDED_BY(mutex_);  // sent when the transport has taken the last frame
 
-  absl::Time reading_since_ ABSL_GUARDED_BY(mutex_);
+  absl::Time reading_since_ ABSL_GUARDED_BY(mutex_);  // the latest: asked for a frame, answered, computed
   absl::Time writing_since_ ABSL_GUARDED_BY(mutex_);
   StreamTotals totals_ ABSL_GUARDED_BY(mutex_);
 };
