@@ -32,8 +32,8 @@ const char* PathOf(BulkMethod method) {
 class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   GrpcStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method, absl::Time deadline) : stub_(channel) {
-    if (deadline != absl::InfiniteFuture()) context_->set_deadline(absl::ToChronoTime(deadline));
-    stub_.PrepareBidiStreamingCall(context_.get(), PathOf(method), grpc::StubOptions(), this);
+    if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    stub_.PrepareBidiStreamingCall(&context_, PathOf(method), grpc::StubOptions(), this);
     // The caller's thread starts operations too: without a hold the stream could be over in between.
     AddHold();
     read_in_flight_ = true;
@@ -95,7 +95,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     }
   }
 
-  void Cancel() override { context_->TryCancel(); }
+  void Cancel() override { context_.TryCancel(); }
 
   StreamEnd Finish() override {
     finished_ = true;
@@ -116,14 +116,10 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
       outgoing_.clear();
       end.status = status_;
     }
-    const auto& trailers = context_->GetServerTrailingMetadata();
+    const auto& trailers = context_.GetServerTrailingMetadata();
     if (const auto found = trailers.find(kPushbackKey); found != trailers.end()) {
       end.pushback_ms = std::string(found->second.data(), found->second.size());
     }
-    // A call that broke keeps the slices it could not send until it is destroyed, and the transport may keep others
-    // until they are on the socket or the connection is gone.
-    context_.reset();
-    lent_.WaitForAll();
     return end;
   }
 
@@ -195,7 +191,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     return !read_in_flight_ && !read_over_ && (discard_ || received_.size() < kReceivedFramesMax);
   }
 
-  std::unique_ptr<grpc::ClientContext> context_ = std::make_unique<grpc::ClientContext>();
+  grpc::ClientContext context_;
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
   grpc::ByteBuffer read_buffer_;  // gRPC's while read_in_flight_
   const std::shared_ptr<SendBuffers> buffers_ = SendBuffers::Create();

@@ -31,7 +31,7 @@ class StreamTransport {
 
   // True if Send may be called: the queue of outgoing frames has room and the stream still takes frames.
   virtual bool CanSend() = 0;
-  // Queues a frame. `payload` must stay unchanged until Finish has returned. `half_close` says that it is the last one.
+  // Queues a frame; `payload` is copied. `half_close` says that it is the last one.
   virtual void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
                     bool half_close) = 0;
   // The next message that has arrived, if one has.
@@ -42,8 +42,7 @@ class StreamTransport {
   virtual void Wait(bool to_send, absl::Duration at_most) = 0;
   // Ends the stream soon, whatever the server does.
   virtual void Cancel() = 0;
-  // Waits until the stream has ended and nothing refers to any payload any more. Call it once, last. Without Cancel it
-  // takes as long as the server does.
+  // Waits until the stream has ended. Call it once, last. Without Cancel it takes as long as the server does.
   virtual StreamEnd Finish() = 0;
 };
 

@@ -14,7 +14,7 @@ struct ExchangeResult {
 };
 
 // Sends the task, delivers the results to `sink`, reports to options.progress and obeys options.cancel. When it
-// returns, the stream has ended and nothing refers to the task's memory any more.
+// returns, the stream has ended.
 ExchangeResult ExchangeTensor(const TensorTask& task, StreamTransport& stream, SegmentSink& sink,
                               const CallOptions& options);
 
