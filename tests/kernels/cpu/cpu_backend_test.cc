@@ -166,6 +166,16 @@ TEST(DoubleQuantization, OfOneBlockRestoresTheOffsetExactly) {
   EXPECT_EQ(Dequantize(request, run.outputs, 64), Filled(64, 0.3f));
 }
 
+TEST(DoubleQuantization, PadsAShortNestedBlockWithZerosAsTheLibraryDoes) {
+  std::vector<float> values = Filled(64, 1.0f);
+  values[0] = kInfinity;
+  const TensorRun run = Quantize({"bnb-nf4", {{"double_quant", "true"}, {"nonfinite", "library"}}, 0}, values);
+  // The only difference is infinity - infinity: NaN, which the nested absmax passes over.
+  EXPECT_EQ(ValuesOf<float>(run.outputs.at("offset")).front(), kInfinity);
+  EXPECT_EQ(ValuesOf<float>(run.outputs.at("nested_scales")).front(), 0.0f);
+  EXPECT_EQ(run.outputs.at("scales"), Bytes(1, std::byte{0}));
+}
+
 TEST(DoubleQuantization, IsTheSameWithTheComputedOffsetGiven) {
   constexpr uint64_t kSeed = 3;
   auto random = MakeRandom(kSeed);
