@@ -1,0 +1,161 @@
+// Several sessions on real computing threads that share few slots: for ThreadSanitizer, and for deadlocks.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "absl/synchronization/mutex.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "tests/support/session_harness.h"
+
+namespace quantd::server {
+namespace {
+
+using testing::Bytes;
+using testing::Request;
+
+// A transport with a thread of its own: answers the session's calls from there, as gRPC does.
+class ThreadedIo final : public StreamIo {
+ public:
+  explicit ThreadedIo(std::deque<RequestFrame> to_send) : to_send_(std::move(to_send)) {}
+
+  void Read() override { Post(&ThreadedIo::AnswerRead); }
+  void Write(ResponseFrame frame) override {
+    absl::MutexLock lock(&mutex_);
+    written_.push_back(std::move(frame));
+    calls_.push_back(&ThreadedIo::AnswerWrite);
+  }
+  void Finish(absl::Status status) override {
+    absl::MutexLock lock(&mutex_);
+    finished_ = std::move(status);
+  }
+  void Abort() override { ADD_FAILURE() << "cut off"; }
+
+  // Runs until the session has finished, or gives up on it after `frames_max` frames have been delivered.
+  void Run(StreamSession& session, size_t frames_max) {
+    session.Start();
+    size_t delivered = 0;
+    while (const auto call = NextCall()) {
+      if (call == &ThreadedIo::AnswerRead && delivered++ == frames_max) session.OnCancelled();
+      (this->*call)(session);
+    }
+    session.Detach();
+  }
+
+  const absl::Status& status() const { return *finished_; }
+  uint32_t summaries() const { return summaries_; }
+
+ private:
+  using Call = void (ThreadedIo::*)(StreamSession&);
+
+  void Post(Call call) {
+    absl::MutexLock lock(&mutex_);
+    calls_.push_back(call);
+  }
+  Call NextCall() {
+    const auto ready = [this] { return finished_.has_value() || !calls_.empty(); };
+    absl::MutexLock lock(&mutex_, absl::Condition(&ready));
+    if (finished_.has_value()) return nullptr;
+    const Call call = calls_.front();
+    calls_.pop_front();
+    return call;
+  }
+  void AnswerRead(StreamSession& session) {
+    if (to_send_.empty()) return session.OnHalfClose();
+    RequestFrame frame = std::move(to_send_.front());
+    to_send_.pop_front();
+    session.OnFrame(std::move(frame));
+  }
+  void AnswerWrite(StreamSession& session) {
+    ResponseFrame frame;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (written_.empty()) return;
+      frame = std::move(written_.front());
+      written_.pop_front();
+    }
+    summaries_ += frame.summary.has_value();
+    frame.pieces.clear();
+    session.OnWritten();
+  }
+
+  std::deque<RequestFrame> to_send_;
+  uint32_t summaries_ = 0;
+  absl::Mutex mutex_;
+  std::deque<Call> calls_;
+  std::deque<ResponseFrame> written_;
+  std::optional<absl::Status> finished_;
+};
+
+constexpr uint32_t kStreams = 6;
+constexpr uint32_t kTensors = 4;
+
+class SessionStress : public ::testing::Test {
+ protected:
+  SessionEnvironment Environment() {
+    return {
+        .direction = Direction::kQuantize,
+        .limits = limits_,
+        .backend = *backend_,
+        .arena = *arena_,
+        .spool_budget = spool_budget_,
+        .clock = clock_,
+        .submit = [this](Priority priority, std::function<void()> work) { pool_.Submit(priority, std::move(work)); }};
+  }
+  static std::deque<RequestFrame> Tensors(std::mt19937_64& random) {
+    std::deque<RequestFrame> frames;
+    for (uint64_t seq = 1; seq <= kTensors; ++seq) {
+      const TensorRequest request = Request(DataType::kFloat32, {1 + random() % 400'000}, "bnb-nf4",
+                                            {{"double_quant", random() % 2 == 0 ? "true" : "false"}});
+      const auto tensor = testing::QuantizeInput(request, Bytes(request.shape[0] * sizeof(float)));
+      for (RequestFrame& frame : testing::Frames(seq, tensor, 100'000 + random() % 4'000'000)) {
+        frames.push_back(std::move(frame));
+      }
+    }
+    return frames;
+  }
+  // Streams side by side, stream i given up after frames_max(i) frames.
+  template <class F>
+  void RunStreams(F frames_max, std::vector<std::unique_ptr<ThreadedIo>>& ios) {
+    std::mt19937_64 random = testing::MakeRandom(1);
+    std::vector<std::thread> threads;
+    for (uint32_t i = 0; i < kStreams; ++i) {
+      ThreadedIo& io = *ios.emplace_back(std::make_unique<ThreadedIo>(Tensors(random)));
+      threads.emplace_back(
+          [this, &io, most = frames_max(i)] { io.Run(*std::make_shared<StreamSession>(Environment(), io), most); });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  const Limits limits_{.slot_bytes = 1 << 20, .slots_max = 3, .slots_per_stream_max = 2, .window_bytes = 2 << 20};
+  const RealClock clock_;
+  const std::unique_ptr<Backend> backend_ = MakeCpuBackend();
+  SpoolBudget spool_budget_{{.directory = ::testing::TempDir(),
+                             .bytes_max = limits_.spool_bytes_max,
+                             .bytes_per_stream_max = limits_.spool_bytes_per_stream_max,
+                             .memory_bytes_max = 4096}};
+  const std::shared_ptr<SlotArena> arena_ =
+      SlotArena::Create(limits_.slot_bytes, limits_.slots_max, [this](std::function<void()> work) {
+        pool_.Submit(Priority::kHigh, std::move(work));
+      }).value();
+  ComputePool pool_{2};
+};
+
+TEST_F(SessionStress, AllStreamsComeToTheirEnd) {
+  std::vector<std::unique_ptr<ThreadedIo>> ios;
+  RunStreams([](uint32_t) { return SIZE_MAX; }, ios);
+  for (const auto& io : ios) {
+    EXPECT_TRUE(io->status().ok()) << io->status();
+    EXPECT_EQ(io->summaries(), kTensors);
+  }
+  EXPECT_EQ(spool_budget_.bytes_reserved(), 0u);
+}
+
+TEST_F(SessionStress, StreamsThatAreGivenUpHoldUpNobody) {
+  std::vector<std::unique_ptr<ThreadedIo>> ios;
+  RunStreams([](uint32_t i) { return i % 2 == 0 ? SIZE_MAX : size_t{i / 2}; }, ios);
+  for (uint32_t i = 0; i < kStreams; i += 2) EXPECT_TRUE(ios[i]->status().ok()) << ios[i]->status();
+  for (uint32_t i = 1; i < kStreams; i += 2) EXPECT_TRUE(absl::IsCancelled(ios[i]->status())) << ios[i]->status();
+}
+
+}  // namespace
+}  // namespace quantd::server
