@@ -38,8 +38,13 @@ Principal PrincipalOf(const grpc::CallbackServerContext& rpc) {
 class OpenSessions final : public SessionRegistry {
  public:
   void Add(std::shared_ptr<StreamSession> session) override {
-    absl::MutexLock lock(&mutex_);
-    sessions_.insert(std::move(session));
+    bool draining = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      sessions_.insert(session);
+      draining = draining_;
+    }
+    if (draining) session->BeginDrain();  // was admitted just before
   }
   void Remove(const std::shared_ptr<StreamSession>& session) override {
     absl::MutexLock lock(&mutex_);
@@ -49,10 +54,19 @@ class OpenSessions final : public SessionRegistry {
     absl::MutexLock lock(&mutex_);
     return {sessions_.begin(), sessions_.end()};
   }
+  // Those that are added later drain too.
+  void BeginDrain() {
+    {
+      absl::MutexLock lock(&mutex_);
+      draining_ = true;
+    }
+    for (const auto& session : Snapshot()) session->BeginDrain();
+  }
 
  private:
   mutable absl::Mutex mutex_;
   std::set<std::shared_ptr<StreamSession>> sessions_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // Looks at all sessions several times in every stall_max.
@@ -109,7 +123,7 @@ class Service final : public QuantizationService, private GrpcService {
 
   void BeginDrain() override {
     admission_.BeginDrain();
-    for (const auto& session : open_sessions_.Snapshot()) session->BeginDrain();
+    open_sessions_.BeginDrain();
   }
 
   uint32_t open_streams() const override { return admission_.streams(); }
