@@ -36,7 +36,10 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     stub_.PrepareBidiStreamingCall(&context_, PathOf(method), grpc::StubOptions(), this);
     // The caller's thread starts operations too: without a hold the stream could be over in between.
     AddHold();
-    read_in_flight_ = true;
+    {
+      const std::lock_guard lock(mutex_);
+      read_in_flight_ = true;
+    }
     StartRead(&read_buffer_);
     StartCall();
   }

@@ -41,7 +41,7 @@ class ToyService final : public v1::QuantizationService::Service {
  public:
   ToyPeer::Settings settings{.response_data_bytes = 100'000};
   Behaviour quantize = [this](grpc::ServerContext&, QuantizeStream& stream) { return Serve(stream); };
-  int calls = 0;
+  std::atomic<int> calls = 0;
 
   grpc::Status Serve(QuantizeStream& stream) {
     ToyPeer peer(settings);
