@@ -48,3 +48,5 @@ for command in "$@"; do
   inside sh -c 'cd /quantd && exec "$@"' sh $command || fail "$command failed"
   say "bare root: $command took $(($(date +%s) - begin)) s"
 done
+say "processor time, own and of the commands (user, system):"
+times
