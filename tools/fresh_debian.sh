@@ -24,6 +24,8 @@ unpack_root() {
   fi
   git clone --quiet --no-hardlinks . "$root/quantd"
   cp /etc/resolv.conf "$root/etc/resolv.conf"
+  # Every machine and container has one; only a bare root has not.
+  printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
   [ -z "${QUANTD_CA:-}" ] || cp "$QUANTD_CA" "$root/quantd.crt"
 }
 
