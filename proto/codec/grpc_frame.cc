@@ -28,7 +28,7 @@ absl::StatusOr<ReceivedFrame> ReceivedFrame::Parse(const grpc::ByteBuffer& buffe
     spans.emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
   }
   QUANTD_ASSIGN_OR_RETURN(SplitFrame split, Split(spans));
-  return ReceivedFrame(std::move(slices), std::move(split));
+  return ReceivedFrame(buffer, std::move(slices), std::move(split));
 }
 
 }  // namespace quantd::wire

@@ -33,9 +33,11 @@ class ReceivedFrame {
   uint64_t data_bytes() const { return split_.data_bytes; }
 
  private:
-  ReceivedFrame(std::vector<grpc::Slice> slices, SplitFrame split)
-      : slices_(std::move(slices)), split_(std::move(split)) {}
+  ReceivedFrame(const grpc::ByteBuffer& buffer, std::vector<grpc::Slice> slices, SplitFrame split)
+      : buffer_(buffer), slices_(std::move(slices)), split_(std::move(split)) {}
 
+  // Goes last, and gives the memory back from inside gRPC: where a quota is short, gRPC 1.51 crashes when a slice does.
+  grpc::ByteBuffer buffer_;
   std::vector<grpc::Slice> slices_;
   SplitFrame split_;
 };

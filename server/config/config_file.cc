@@ -96,6 +96,7 @@ void ApplyLimits(const config::v1::Limits& from, Limits& to) {
   if (from.has_slots_max()) to.slots_max = from.slots_max();
   if (from.has_slots_per_stream_max()) to.slots_per_stream_max = from.slots_per_stream_max();
   if (from.has_window_bytes()) to.window_bytes = from.window_bytes();
+  if (from.has_windows_bytes_max()) to.windows_bytes_max = from.windows_bytes_max();
   if (from.has_response_data_bytes()) to.response_data_bytes = from.response_data_bytes();
   if (from.has_spool_bytes_max()) to.spool_bytes_max = from.spool_bytes_max();
   if (from.has_spool_bytes_per_stream_max()) to.spool_bytes_per_stream_max = from.spool_bytes_per_stream_max();
@@ -111,6 +112,7 @@ void FillLimits(const Limits& from, config::v1::Limits& to) {
   to.set_slots_max(from.slots_max);
   to.set_slots_per_stream_max(from.slots_per_stream_max);
   to.set_window_bytes(from.window_bytes);
+  to.set_windows_bytes_max(from.windows_bytes_max);
   to.set_response_data_bytes(from.response_data_bytes);
   to.set_spool_bytes_max(from.spool_bytes_max);
   to.set_spool_bytes_per_stream_max(from.spool_bytes_per_stream_max);

@@ -22,7 +22,7 @@ struct ServerConfig {
   uint32_t compute_threads = 0;
   std::string spool_directory = "/tmp";
   bool reflection = true;
-  uint64_t transport_bytes_max = 128u << 20;
+  uint64_t transport_bytes_max = 512u << 20;
   Limits limits;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

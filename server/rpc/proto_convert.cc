@@ -61,7 +61,7 @@ void Fill(const AcceptInfo& accept, const AcceptConstants& constants, v1::Accept
   for (const JobSegment& segment : accept.outputs) Fill(segment, *proto.add_outputs());
   proto.set_unit_elements(accept.unit_elements);
   proto.set_batch_elements(accept.batch_elements);
-  proto.set_window_bytes(constants.window_bytes);
+  proto.set_window_bytes(accept.window_bytes);
   proto.set_frame_data_bytes_max(constants.frame_data_bytes_max);
   proto.set_server_instance(constants.server_instance);
   proto.set_epoch(constants.epoch);

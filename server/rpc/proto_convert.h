@@ -13,7 +13,6 @@ namespace quantd::server {
 
 // What every Accept says.
 struct AcceptConstants {
-  uint64_t window_bytes = 0;
   uint32_t frame_data_bytes_max = 0;
   std::string server_instance;
   uint64_t epoch = 0;

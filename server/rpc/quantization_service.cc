@@ -17,6 +17,7 @@
 #include "server/rpc/server_info.h"
 #include "server/session/admission.h"
 #include "server/session/compute_pool.h"
+#include "server/session/credit_budget.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 
@@ -96,8 +97,7 @@ class Service final : public QuantizationService, private GrpcService {
  public:
   Service(const ServiceOptions& options, Backend& backend, const Clock& clock, RpcLog& log)
       : options_(options),
-        accept_constants_{options.limits.window_bytes, wire::kFrameDataBytesMax, options.server_instance,
-                          options.epoch},
+        accept_constants_{wire::kFrameDataBytesMax, options.server_instance, options.epoch},
         backend_(backend),
         clock_(clock),
         log_(log),
@@ -105,6 +105,7 @@ class Service final : public QuantizationService, private GrpcService {
         spool_budget_({.directory = options.spool_directory,
                        .bytes_max = options.limits.spool_bytes_max,
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
+        credit_budget_(options.limits.windows_bytes_max),
         compute_pool_(options.compute_threads),
         stall_watch_(open_sessions_, options.limits.stall_max) {}
 
@@ -153,6 +154,7 @@ class Service final : public QuantizationService, private GrpcService {
         backend_,
         *arena_,
         spool_budget_,
+        credit_budget_,
         clock_,
         [this](Priority priority, std::function<void()> work) { compute_pool_.Submit(priority, std::move(work)); }};
     return new BulkReactor({rpc, accept_constants_, clock_, log_, open_sessions_}, environment, std::move(principal),
@@ -185,6 +187,7 @@ class Service final : public QuantizationService, private GrpcService {
   RpcLog& log_;
   Admission admission_;
   SpoolBudget spool_budget_;
+  CreditBudget credit_budget_;
   OpenSessions open_sessions_;
   std::shared_ptr<SlotArena> arena_;
   ComputePool compute_pool_;  // after all that its work uses

@@ -13,7 +13,4 @@ v1::ListSchemesResponse DescribeSchemes();
 v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Backend& backend,
                                          const Principal& caller);
 
-// Data that a client may send before its Accept: the protocol's constant.
-inline constexpr uint32_t kInitialWindowBytes = 256 << 10;
-
 }  // namespace quantd::server

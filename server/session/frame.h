@@ -79,6 +79,7 @@ struct AcceptInfo {
   std::vector<JobSegment> outputs;
   uint64_t unit_elements = 0;
   uint64_t batch_elements = 0;
+  uint64_t window_bytes = 0;
 };
 
 // quantd.v1.Summary.

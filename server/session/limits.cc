@@ -21,6 +21,7 @@ absl::Status Validate(const Limits& limits) {
       InRange("slots_max", limits.slots_max, 2, 4096),
       InRange("slots_per_stream_max", limits.slots_per_stream_max, 2, limits.slots_max),
       InRange("window_bytes", limits.window_bytes, limits.slot_bytes, kWindowBytesMax),
+      InRange("windows_bytes_max", limits.windows_bytes_max, 1 << 20, kWindowsBytesMax),
       InRange("response_data_bytes", limits.response_data_bytes, 4 << 10, wire::kFrameDataBytesMax),
       InRange("spool_bytes_max", limits.spool_bytes_max, 0, kSpoolBytesMax),
       InRange("spool_bytes_per_stream_max", limits.spool_bytes_per_stream_max, 0, limits.spool_bytes_max),

@@ -12,16 +12,22 @@ inline constexpr uint64_t kSlotBytesMin = 1 << 20;
 inline constexpr uint64_t kSlotBytesMax = 64 << 20;
 inline constexpr uint64_t kSlotBytesMultiple = 4 << 10;  // a page
 inline constexpr uint64_t kWindowBytesMax = 1 << 30;
+inline constexpr uint64_t kWindowsBytesMax = uint64_t{1} << 40;
 inline constexpr uint64_t kSpoolBytesMax = uint64_t{1} << 44;
+
+// Data that a client may send before its Accept: the protocol's constant, and the narrowest window.
+inline constexpr uint64_t kInitialWindowBytes = 256 << 10;
 
 struct Limits {
   // kSlotBytesMin to kSlotBytesMax. 6 MiB hold the largest unit of the presets: 4096 · 256 float32 with their codes and
   // scales. Pages that no tensor needs are never touched.
   uint64_t slot_bytes = 6 << 20;
-  uint32_t slots_max = 16;                 // 2 to 4096; slot_bytes · slots_max bounds the memory of the data plane
-  uint32_t slots_per_stream_max = 4;       // 2 to slots_max
-  uint64_t window_bytes = 8 << 20;         // credit of one tensor: slot_bytes, so that every unit can be sent, to 1 GiB
-  uint32_t response_data_bytes = 1 << 20;  // data of one response: 4 KiB to wire::kFrameDataBytesMax
+  uint32_t slots_max = 16;            // 2 to 4096; slot_bytes · slots_max bounds the memory of the data plane
+  uint32_t slots_per_stream_max = 4;  // 2 to slots_max
+  uint64_t window_bytes = 8 << 20;    // credit of one tensor: slot_bytes, so that every unit can be sent, to 1 GiB
+  uint64_t windows_bytes_max =
+      128 << 20;  // credit of all tensors together, beyond which windows are narrow: 1 MiB to 1 TiB
+  uint32_t response_data_bytes = 1 << 20;                   // data of one response: 4 KiB to wire::kFrameDataBytesMax
   uint64_t spool_bytes_max = uint64_t{4} << 30;             // all streams together: 0 to 16 TiB
   uint64_t spool_bytes_per_stream_max = uint64_t{1} << 30;  // 0 to spool_bytes_max
   uint32_t streams_max = 256;                               // 1 to 65536

@@ -49,17 +49,21 @@ absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, uint
   if (stream_bytes > options_.bytes_per_stream_max || bytes > options_.bytes_per_stream_max - stream_bytes) {
     return refusal("stream's", options_.bytes_per_stream_max);
   }
+  bool in_memory = false;
   {
     absl::MutexLock lock(&mutex_);
     if (bytes > options_.bytes_max - bytes_reserved_) return refusal("server's", options_.bytes_max);
     bytes_reserved_ += bytes;
+    in_memory =
+        bytes <= options_.memory_bytes_per_spool_max && bytes <= options_.memory_bytes_max - memory_bytes_reserved_;
+    if (in_memory) memory_bytes_reserved_ += bytes;
   }
   int fd = -1;
-  if (bytes > options_.memory_bytes_max) {
+  if (!in_memory) {
     fd = ops_.open_unnamed(options_.directory);
     if (fd < 0) {
       const int error = errno;
-      Release(bytes);
+      Release(bytes, in_memory);
       return Failed("make a file", error);
     }
   }
@@ -71,9 +75,10 @@ uint64_t SpoolBudget::bytes_reserved() const {
   return bytes_reserved_;
 }
 
-void SpoolBudget::Release(uint64_t bytes) {
+void SpoolBudget::Release(uint64_t bytes, bool in_memory) {
   absl::MutexLock lock(&mutex_);
   bytes_reserved_ -= bytes;
+  if (in_memory) memory_bytes_reserved_ -= bytes;
 }
 
 Spool::Spool(SpoolBudget& budget, uint64_t bytes, int fd)
@@ -81,7 +86,7 @@ Spool::Spool(SpoolBudget& budget, uint64_t bytes, int fd)
 
 Spool::~Spool() {
   if (fd_ >= 0) close(fd_);
-  budget_.Release(bytes_);
+  budget_.Release(bytes_, fd_ < 0);
 }
 
 absl::Status Spool::WriteAt(uint64_t offset, std::span<const std::byte> source) {

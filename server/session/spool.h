@@ -26,10 +26,12 @@ struct SpoolFileOps {
 };
 
 struct SpoolOptions {
-  std::string directory;                // a real disk: the point is to keep this out of memory
-  uint64_t bytes_max = 0;               // all spools together
-  uint64_t bytes_per_stream_max = 0;    // spools of one stream together
-  uint64_t memory_bytes_max = 1 << 20;  // a spool up to this size needs no file
+  std::string directory;              // a real disk: the point is to keep this out of memory
+  uint64_t bytes_max = 0;             // all spools together
+  uint64_t bytes_per_stream_max = 0;  // spools of one stream together
+  // A spool up to the first size needs no file, as long as all of these together stay within the second.
+  uint64_t memory_bytes_per_spool_max = 1 << 20;
+  uint64_t memory_bytes_max = 16 << 20;
 };
 
 class Spool;
@@ -47,12 +49,13 @@ class SpoolBudget {
 
  private:
   friend class Spool;
-  void Release(uint64_t bytes);
+  void Release(uint64_t bytes, bool in_memory);
 
   const SpoolOptions options_;
   const SpoolFileOps ops_;
   mutable absl::Mutex mutex_;
   uint64_t bytes_reserved_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t memory_bytes_reserved_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 // Bytes by position. Parts that do not overlap may be written and read from any threads at once.

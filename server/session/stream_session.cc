@@ -164,6 +164,8 @@ void StreamSession::BeginTensor() {
                               spool_bytes, environment_.clock);
   if (!job.ok()) return Fail(tensor, job.status());
   tensor.job = *std::move(job);
+  tensor.window.emplace(
+      environment_.credit_budget.Take(tensor.job->window_bytes_min(), environment_.limits.window_bytes));
   tensor.accept_pending = true;
   tensor.one_message = frame.last && tensor.job->output_bytes() <= environment_.limits.response_data_bytes;
 }
@@ -297,7 +299,9 @@ void StreamSession::CollectResults() {
 // True if the tensor is through.
 bool StreamSession::CollectFrom(Tensor& tensor) {
   if (tensor.accept_pending) {
-    FrameWithRoom(tensor, 0).accept = tensor.job->Accept();
+    AcceptInfo accept = tensor.job->Accept();
+    accept.window_bytes = tensor.window->bytes();
+    FrameWithRoom(tensor, 0).accept = std::move(accept);
     tensor.accept_pending = false;
   }
   if (tensor.job != nullptr) {

@@ -16,6 +16,7 @@
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
 #include "server/session/compute_pool.h"
+#include "server/session/credit_budget.h"
 #include "server/session/frame.h"
 #include "server/session/frame_cursor.h"
 #include "server/session/limits.h"
@@ -49,6 +50,7 @@ struct SessionEnvironment {
   Backend& backend;
   SlotArena& arena;
   SpoolBudget& spool_budget;
+  CreditBudget& credit_budget;
   const Clock& clock;
   // Runs a function on a computing thread; never inside the call.
   std::function<void(Priority, std::function<void()>)> submit;
@@ -92,6 +94,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   struct Tensor {
     uint64_t seq = 0;
     absl::Time started_at;
+    std::optional<CreditBudget::Grant> window;
     std::unique_ptr<TensorJob> job;  // null: failed before it began
     absl::Status error;              // failed, and not yet said so
     uint64_t consumed_bytes = 0;     // when it failed

@@ -99,13 +99,27 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
 }
 
 AcceptInfo TensorJob::Accept() const {
-  AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0};
+  AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0, 0};
   for (const SegmentLayout& segment : plan_->WireInputs()) accept.inputs.push_back(PartOf(*plan_, segment, units_));
   for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(PartOf(*plan_, segment, units_));
   accept.batch_elements =
       std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
       plan_->unit_elements;
   return accept;
+}
+
+uint64_t TensorJob::window_bytes_min() const {
+  const Pass& first = plan_->passes[0];
+  uint64_t batch_bytes = 0;
+  uint64_t unit_bytes = 0;
+  size_t segments = 0;
+  for (const SegmentLayout& input : first.inputs) {
+    if (input.whole_tensor()) continue;
+    ++segments;
+    unit_bytes += input.unit_bytes;
+    batch_bytes += input.unit_bytes * batch_units_max_;
+  }
+  return std::max(kInitialWindowBytes, segments == 1 ? unit_bytes : batch_bytes);
 }
 
 uint64_t TensorJob::output_bytes() const {

@@ -42,6 +42,8 @@ class TensorJob {
   AcceptInfo Accept() const;
   Priority priority() const { return request_.priority; }
   uint64_t spool_bytes() const { return spool_ == nullptr ? 0 : spool_->bytes(); }
+  // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
+  uint64_t window_bytes_min() const;
   // Of all outputs of this job.
   uint64_t output_bytes() const;
 

@@ -25,20 +25,19 @@ uint64_t MemoryOf(const QuantdProcess& quantd) {
 #endif
 }
 
-void StreamThrough(const QuantdProcess& quantd, uint64_t bytes, const SchemeRequest& scheme,
+void StreamThrough(const QuantdProcess& quantd, const RepeatedValues& values, const SchemeRequest& scheme,
                    const CallOptions& options = {}) {
-  const RepeatedValues values(bytes);
   auto client = Client::Create({.address = quantd.address()});
   ASSERT_TRUE(client.ok()) << client.status();
   PeriodicCodes codes;
   const auto summary = (*client)->Quantize(values.View(), scheme, codes, options);
   ASSERT_TRUE(summary.ok()) << summary.status();
-  EXPECT_EQ(codes.bytes(), bytes / 8);
+  EXPECT_EQ(codes.bytes(), values.bytes().size() / 8);
 }
 
 TEST(QuantdProcess, OneTensorOf2GiBStaysBelow192MiB) {
   QuantdProcess quantd;
-  StreamThrough(quantd, 2048 * kMiB, {.preset = "bnb-nf4"});
+  StreamThrough(quantd, RepeatedValues(2048 * kMiB), {.preset = "bnb-nf4"});
   RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
   EXPECT_LT(MemoryOf(quantd), 192 * kMiB);
   EXPECT_EQ(quantd.Stop(SIGTERM), 0);
@@ -46,9 +45,10 @@ TEST(QuantdProcess, OneTensorOf2GiBStaysBelow192MiB) {
 
 TEST(QuantdProcess, FourClientsAtOnceStayBelow256MiB) {
   QuantdProcess quantd;
+  const RepeatedValues values(512 * kMiB);
   std::vector<std::thread> clients;
   for (int i = 0; i < 4; ++i) {
-    clients.emplace_back([&] { StreamThrough(quantd, 512 * kMiB, {.preset = "bnb-nf4"}); });
+    clients.emplace_back([&] { StreamThrough(quantd, values, {.preset = "bnb-nf4"}); });
   }
   for (std::thread& client : clients) client.join();
   RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
@@ -56,9 +56,45 @@ TEST(QuantdProcess, FourClientsAtOnceStayBelow256MiB) {
   EXPECT_EQ(quantd.Stop(SIGTERM), 0);
 }
 
+// The transport's memory quota must slow streams down, never break them.
+TEST(QuantdProcess, SixtyFourClientsAtOnceAreAllServed) {
+  QuantdProcess quantd;
+  const RepeatedValues values(64 * kMiB);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 64; ++i) {
+    clients.emplace_back([&] { StreamThrough(quantd, values, {.preset = "bnb-nf4"}); });
+  }
+  for (std::thread& client : clients) client.join();
+  RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
+  EXPECT_LT(MemoryOf(quantd), 512 * kMiB);
+}
+
+// gRPC breaks streams when its memory quota runs out; it must not take the server with it.
+TEST(QuantdProcess, SurvivesATransportThatRunsOutOfMemory) {
+  const std::string config = ::testing::TempDir() + "/quantd_quota.toml";
+  std::ofstream(config) << "transport_bytes_max = '64MiB'\n[limits]\nwindows_bytes_max = '1024GiB'\n";
+  QuantdProcess quantd({"--config", config});
+  const RepeatedValues values(64 * kMiB);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 64; ++i) {
+      clients.emplace_back([&] {
+        const auto client = Client::Create({.address = quantd.address(), .retry = {.attempts_max = 1}});
+        PeriodicCodes codes;
+        const auto summary = (*client)->Quantize(values.View(), {.preset = "bnb-nf4"}, codes);
+        const bool broken = absl::IsResourceExhausted(summary.status()) || absl::IsUnavailable(summary.status());
+        EXPECT_TRUE(summary.ok() || broken) << summary.status();
+      });
+    }
+    for (std::thread& client : clients) client.join();
+  }
+  StreamThrough(quantd, values, {.preset = "bnb-nf4"});
+  EXPECT_EQ(quantd.Stop(SIGTERM), 0);
+}
+
 TEST(QuantdProcess, SpooledDoubleQuantizationStaysBelow192MiB) {
   QuantdProcess quantd;
-  StreamThrough(quantd, 1024 * kMiB, {.preset = "bnb-nf4", .overrides = {{"double_quant", "true"}}});
+  StreamThrough(quantd, RepeatedValues(1024 * kMiB), {.preset = "bnb-nf4", .overrides = {{"double_quant", "true"}}});
   RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
   EXPECT_LT(MemoryOf(quantd), 192 * kMiB);
 }
@@ -77,7 +113,7 @@ TEST(QuantdProcess, ClientThatNeverReadsIsBoundedAndCutOff) {
   EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::CANCELLED);
   RecordProperty("peak_rss_bytes", std::to_string(quantd.PeakRssBytes()));
   EXPECT_LT(MemoryOf(quantd), 192 * kMiB);
-  StreamThrough(quantd, 64 * kMiB, {.preset = "bnb-nf4"});  // the others are served on
+  StreamThrough(quantd, RepeatedValues(64 * kMiB), {.preset = "bnb-nf4"});  // the others are served on
 }
 
 TEST(QuantdProcess, SigtermInTheMiddleOfATensorFinishesIt) {
@@ -89,7 +125,7 @@ TEST(QuantdProcess, SigtermInTheMiddleOfATensorFinishesIt) {
     stopped = true;
     kill(quantd.pid(), SIGTERM);
   };
-  StreamThrough(quantd, 256 * kMiB, {.preset = "bnb-nf4"}, options);
+  StreamThrough(quantd, RepeatedValues(256 * kMiB), {.preset = "bnb-nf4"}, options);
   EXPECT_TRUE(stopped);
   EXPECT_EQ(quantd.Stop(0), 0);
 }

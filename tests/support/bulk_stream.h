@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
@@ -49,8 +51,11 @@ class BulkStream {
   using Method = std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> (v1::QuantizationService::Stub::*)(
       grpc::ClientContext*);
 
-  BulkStream(std::shared_ptr<grpc::Channel> channel, Method method)
-      : stub_(v1::QuantizationService::NewStub(std::move(channel))), stream_(((*stub_).*method)(&context_)) {}
+  BulkStream(std::shared_ptr<grpc::Channel> channel, Method method, absl::Duration timeout)
+      : stub_(v1::QuantizationService::NewStub(std::move(channel))) {
+    context_.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    stream_ = ((*stub_).*method)(&context_);
+  }
   ~BulkStream() {
     context_.TryCancel();
     if (writer_.joinable()) writer_.join();
@@ -129,7 +134,7 @@ class BulkStream {
  private:
   grpc::ClientContext context_;
   const std::unique_ptr<v1::QuantizationService::Stub> stub_;
-  const std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
+  std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
   std::thread writer_;
   uint64_t tensor_seq_ = 0;
   bool finished_ = false;
@@ -137,14 +142,14 @@ class BulkStream {
 
 class QuantizeStream : public BulkStream<v1::QuantizeRequest, v1::QuantizeResponse> {
  public:
-  explicit QuantizeStream(std::shared_ptr<grpc::Channel> channel)
-      : BulkStream(std::move(channel), static_cast<Method>(&v1::QuantizationService::Stub::Quantize)) {}
+  explicit QuantizeStream(std::shared_ptr<grpc::Channel> channel, absl::Duration timeout = absl::Minutes(2))
+      : BulkStream(std::move(channel), static_cast<Method>(&v1::QuantizationService::Stub::Quantize), timeout) {}
 };
 
 class DequantizeStream : public BulkStream<v1::DequantizeRequest, v1::DequantizeResponse> {
  public:
-  explicit DequantizeStream(std::shared_ptr<grpc::Channel> channel)
-      : BulkStream(std::move(channel), static_cast<Method>(&v1::QuantizationService::Stub::Dequantize)) {}
+  explicit DequantizeStream(std::shared_ptr<grpc::Channel> channel, absl::Duration timeout = absl::Minutes(2))
+      : BulkStream(std::move(channel), static_cast<Method>(&v1::QuantizationService::Stub::Dequantize), timeout) {}
 };
 
 // A header of preset, type and shape.

@@ -237,7 +237,8 @@ SessionServer::SessionServer(SessionServerOptions given)
                     .bytes_max = options.limits.spool_bytes_max,
                     .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max,
                     .memory_bytes_max = options.spool_memory_bytes_max},
-                   options.spool_ops) {
+                   options.spool_ops),
+      credit_budget(options.limits.windows_bytes_max) {
   if (const absl::Status valid = server::Validate(options.limits); !valid.ok()) {
     throw std::runtime_error(valid.ToString());
   }
@@ -259,6 +260,7 @@ server::SessionEnvironment SessionServer::Environment() {
           .backend = options.backend == nullptr ? *cpu_backend : *options.backend,
           .arena = *arena,
           .spool_budget = spool_budget,
+          .credit_budget = credit_budget,
           .clock = clock,
           .submit = [this](server::Priority, std::function<void()> work) { executor.Submit(std::move(work)); }};
 }

@@ -134,6 +134,7 @@ class SessionServer {
   ManualExecutor executor;
   std::shared_ptr<server::SlotArena> arena;
   server::SpoolBudget spool_budget;
+  server::CreditBudget credit_budget;
 
   uint32_t slots_in_use() const { return options.limits.slots_max - arena->free_slots(); }
 };

@@ -24,6 +24,7 @@ ServerConfig Unusual() {
                          .slots_max = 12,
                          .slots_per_stream_max = 3,
                          .window_bytes = 9u << 20,
+                         .windows_bytes_max = 77u << 20,
                          .response_data_bytes = 65536,
                          .spool_bytes_max = 5ull << 40,
                          .spool_bytes_per_stream_max = 5ull << 32,
@@ -56,6 +57,7 @@ TEST(ConfigFile, WhatIsPrintedReadsBackAsTheSameConfiguration) {
   EXPECT_EQ(read->limits.slots_max, Unusual().limits.slots_max);
   EXPECT_EQ(read->limits.slots_per_stream_max, Unusual().limits.slots_per_stream_max);
   EXPECT_EQ(read->limits.window_bytes, Unusual().limits.window_bytes);
+  EXPECT_EQ(read->limits.windows_bytes_max, Unusual().limits.windows_bytes_max);
   EXPECT_EQ(read->limits.response_data_bytes, Unusual().limits.response_data_bytes);
   EXPECT_EQ(read->limits.spool_bytes_max, Unusual().limits.spool_bytes_max);
   EXPECT_EQ(read->limits.spool_bytes_per_stream_max, Unusual().limits.spool_bytes_per_stream_max);

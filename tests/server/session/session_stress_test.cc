@@ -98,6 +98,7 @@ class SessionStress : public ::testing::Test {
         .backend = *backend_,
         .arena = *arena_,
         .spool_budget = spool_budget_,
+        .credit_budget = credit_budget_,
         .clock = clock_,
         .submit = [this](Priority priority, std::function<void()> work) { pool_.Submit(priority, std::move(work)); }};
   }
@@ -133,6 +134,7 @@ class SessionStress : public ::testing::Test {
                              .bytes_max = limits_.spool_bytes_max,
                              .bytes_per_stream_max = limits_.spool_bytes_per_stream_max,
                              .memory_bytes_max = 4096}};
+  CreditBudget credit_budget_{limits_.windows_bytes_max};
   const std::shared_ptr<SlotArena> arena_ =
       SlotArena::Create(limits_.slot_bytes, limits_.slots_max, [this](std::function<void()> work) {
         pool_.Submit(Priority::kHigh, std::move(work));

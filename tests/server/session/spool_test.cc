@@ -69,6 +69,24 @@ TEST(SpoolBudget, MemoryUpToItsLimitOpensNoFile) {
   EXPECT_EQ(opened, 1);
 }
 
+TEST(SpoolBudget, TheMemoryOfAllSpoolsTogetherIsBoundedAndTheRestAreFiles) {
+  SpoolFileOps ops = SpoolFileOps::Real();
+  int opened = 0;
+  ops.open_unnamed = [&](const std::string& directory) {
+    ++opened;
+    return SpoolFileOps::Real().open_unnamed(directory);
+  };
+  SpoolBudget budget(Options(), ops);
+  auto first = budget.Reserve(3000, 0);
+  const auto second = budget.Reserve(1001, 0);
+  EXPECT_EQ(opened, 1) << "the second would make it more than 4000 bytes";
+  const auto third = budget.Reserve(1000, 0);
+  EXPECT_EQ(opened, 1);
+  first->reset();
+  const auto fourth = budget.Reserve(3000, 0);
+  EXPECT_EQ(opened, 1) << "memory that is released is used again";
+}
+
 TEST(SpoolBudget, FilesLeaveNoNameBehind) {
   const std::filesystem::path directory = std::filesystem::path(::testing::TempDir()) / "quantd_spool_test";
   std::filesystem::create_directories(directory);
