@@ -110,16 +110,20 @@ AcceptInfo TensorJob::Accept() const {
 
 uint64_t TensorJob::window_bytes_min() const {
   const Pass& first = plan_->passes[0];
+  uint64_t whole_tensor_bytes = 0;  // consumed at once, but said so with the first results only
   uint64_t batch_bytes = 0;
   uint64_t unit_bytes = 0;
   size_t segments = 0;
   for (const SegmentLayout& input : first.inputs) {
-    if (input.whole_tensor()) continue;
+    if (input.whole_tensor()) {
+      whole_tensor_bytes += input.bytes;
+      continue;
+    }
     ++segments;
     unit_bytes += input.unit_bytes;
     batch_bytes += input.unit_bytes * batch_units_max_;
   }
-  return std::max(kInitialWindowBytes, segments == 1 ? unit_bytes : batch_bytes);
+  return std::max(kInitialWindowBytes, whole_tensor_bytes + (segments == 1 ? unit_bytes : batch_bytes));
 }
 
 uint64_t TensorJob::output_bytes() const {
