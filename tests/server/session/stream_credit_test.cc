@@ -89,5 +89,60 @@ TEST_F(StreamCredit, SmallFramesThatGatherWhileARunIsComputedGoOutTogether) {
   EXPECT_EQ(ConsumedBytes(), 20u * 256);
 }
 
+// A client that sends to its last byte of credit and not beyond, where windows are as narrow as they get.
+struct NarrowWindow {
+  std::string name;
+  Direction direction;
+  std::string double_quant;
+  std::string block_size;
+};
+
+class StreamNarrowWindow : public ::testing::TestWithParam<NarrowWindow> {};
+
+TEST_P(StreamNarrowWindow, IsEnoughForEveryTensor) {
+  const NarrowWindow& param = GetParam();
+  std::mt19937_64 random = testing::MakeRandom(1);
+  const TensorRequest request = Request(DataType::kFloat32, {2'500'000}, "bnb-nf4",
+                                        {{"double_quant", param.double_quant}, {"block_size", param.block_size}});
+  const Bytes values = testing::RandomValues(random, request);
+  const Limits limits{.window_bytes = 6 << 20, .windows_bytes_max = 1 << 20};
+  SessionServer server({.direction = param.direction, .limits = limits});
+  TestStream stream(server);
+  stream.Send(testing::HeaderFrame(1, request));
+  stream.RunAll();
+  const AcceptInfo accept = stream.io.frames.at(0).accept.value();
+  testing::TensorInput input = QuantizeInput(request, values);
+  if (param.direction == Direction::kDequantize) {
+    const auto segments = testing::Expected(Direction::kQuantize, request, {{"values", values}});
+    input = testing::DequantizeInput(request, segments, accept.batch_elements);
+  }
+  uint64_t sent = 0;
+  for (const testing::InputPart& part : input.parts) {
+    for (uint64_t begin = 0; begin < part.bytes.size();) {
+      const uint64_t credit = stream.io.frames.back().consumed_bytes + accept.window_bytes - sent;
+      ASSERT_GT(credit, 0u) << "stuck at byte " << begin << " of " << part.segment << ", " << sent << " sent";
+      const uint64_t end = begin + std::min<uint64_t>({credit, part.bytes.size() - begin, 1 << 20});
+      const Bytes piece(part.bytes.begin() + static_cast<ptrdiff_t>(begin),
+                        part.bytes.begin() + static_cast<ptrdiff_t>(end));
+      stream.Send(testing::MakeFrame(1, {{part.segment, part.offset + begin, piece}}, false));
+      stream.RunAll();
+      sent += end - begin;
+      begin = end;
+    }
+  }
+  stream.Send(testing::MakeFrame(1, {}, true));
+  stream.RunAll();
+  EXPECT_TRUE(stream.Output(1).summary.has_value());
+}
+
+INSTANTIATE_TEST_SUITE_P(, StreamNarrowWindow,
+                         ::testing::Values(NarrowWindow{"Quantize", Direction::kQuantize, "false", "64"},
+                                           NarrowWindow{"QuantizeTheLargestUnit", Direction::kQuantize, "true", "4096"},
+                                           NarrowWindow{"Dequantize", Direction::kDequantize, "false", "64"},
+                                           NarrowWindow{"DequantizeNested", Direction::kDequantize, "true", "64"},
+                                           NarrowWindow{"DequantizeTheLargestUnit", Direction::kDequantize, "true",
+                                                        "4096"}),
+                         [](const auto& info) { return info.param.name; });
+
 }  // namespace
 }  // namespace quantd::server
