@@ -47,7 +47,7 @@ struct PortableLoops {
       block_codes[i] = Format::Encode(Rules::Normalize(Values::Widen(LoadBits<Values>(values, i)), factor));
     }
     if (count % 2 != 0) block_codes[count] = Format::Encode(Rules::Normalize(0.0f, factor));
-    for (uint32_t i = 0; i < (count + 1) / 2; ++i) {
+    for (size_t i = 0; i < (count + 1) / 2; ++i) {
       codes[i] = static_cast<std::byte>(block_codes[2 * i] << 4 | block_codes[2 * i + 1]);
     }
   }
@@ -61,7 +61,7 @@ struct PortableLoops {
     for (uint8_t code = 0; code < 16; ++code) {
       restored[code] = Values::Narrow(Rules::Restore(Format::Decode(code), scale));
     }
-    for (uint32_t i = 0; i < count / 2; ++i) {
+    for (size_t i = 0; i < count / 2; ++i) {
       const auto pair = static_cast<uint8_t>(codes[i]);
       StoreUnaligned(values + 2 * i * sizeof(Bits), restored[pair >> 4]);
       StoreUnaligned(values + (2 * i + 1) * sizeof(Bits), restored[pair & 15]);

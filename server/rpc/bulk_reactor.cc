@@ -27,6 +27,7 @@ void BulkReactor::Write(ResponseFrame frame) {
 
 void BulkReactor::Finish(absl::Status status) {
   status_ = status;
+  if (absl::IsUnavailable(status)) context_.rpc.AddTrailingMetadata(kRetryPushbackKey, std::to_string(kRetryDelayMs));
   ServerBidiReactor::Finish(ToGrpcStatus(status));
 }
 

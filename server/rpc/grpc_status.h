@@ -14,6 +14,9 @@ inline constexpr size_t kErrorBytesMax = 4096;
 // How long a client should wait before it tries again, where the error is one that passes.
 inline constexpr int64_t kRetryDelayMs = 1000;
 
+// The trailing metadata that says so to gRPC's own retries, in milliseconds; -1: do not try again.
+inline constexpr char kRetryPushbackKey[] = "grpc-retry-pushback-ms";
+
 // The error with ErrorInfo{reason, domain "quantd", metadata}; BadRequest names the field for INVALID_ARGUMENT,
 // RetryInfo the delay for UNAVAILABLE, QuotaFailure the limit for RESOURCE_EXHAUSTED. Long texts are cut, so that it
 // stays within kErrorBytesMax.

@@ -145,7 +145,7 @@ class Service final : public QuantizationService, private GrpcService {
                    .status = ticket.status(),
                    .reason = DetailsOf(ticket.status()).reason});
       const bool passes = absl::IsUnavailable(ticket.status());
-      rpc.AddTrailingMetadata("grpc-retry-pushback-ms", passes ? std::to_string(kRetryDelayMs) : "-1");
+      rpc.AddTrailingMetadata(kRetryPushbackKey, passes ? std::to_string(kRetryDelayMs) : "-1");
       return new RefusedReactor(ticket.status());
     }
     const SessionEnvironment environment{

@@ -38,7 +38,7 @@ SpoolFileOps SpoolFileOps::Real() { return {OpenUnnamed, ::pwrite, ::pread}; }
 
 SpoolBudget::SpoolBudget(SpoolOptions options, SpoolFileOps ops) : options_(std::move(options)), ops_(std::move(ops)) {}
 
-absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, uint64_t stream_bytes) {
+absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes) {
   const auto refusal = [&](const char* whose, uint64_t limit_bytes) {
     return MakeError(absl::StatusCode::kResourceExhausted, reason::kSpoolBudget,
                      "this tensor's scales take " + std::to_string(bytes) + " bytes until its end, beyond the " +
@@ -46,9 +46,7 @@ absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, uint
                          " bytes. Send `offset` in the header, so that nothing has to be kept.",
                      {{"spool_bytes", std::to_string(bytes)}, {"limit_bytes", std::to_string(limit_bytes)}});
   };
-  if (stream_bytes > options_.bytes_per_stream_max || bytes > options_.bytes_per_stream_max - stream_bytes) {
-    return refusal("stream's", options_.bytes_per_stream_max);
-  }
+  if (bytes > options_.bytes_per_stream_max) return refusal("stream's", options_.bytes_per_stream_max);
   bool in_memory = false;
   {
     absl::MutexLock lock(&mutex_);

@@ -28,7 +28,7 @@ struct SpoolFileOps {
 struct SpoolOptions {
   std::string directory;              // a real disk: the point is to keep this out of memory
   uint64_t bytes_max = 0;             // all spools together
-  uint64_t bytes_per_stream_max = 0;  // spools of one stream together
+  uint64_t bytes_per_stream_max = 0;  // of one spool: a stream's tensors need theirs one after another
   // A spool up to the first size needs no file, as long as all of these together stay within the second.
   uint64_t memory_bytes_per_spool_max = 1 << 20;
   uint64_t memory_bytes_max = 16 << 20;
@@ -41,9 +41,9 @@ class SpoolBudget {
  public:
   explicit SpoolBudget(SpoolOptions options, SpoolFileOps ops = SpoolFileOps::Real());
 
-  // A spool of `bytes`. `stream_bytes` is what the stream's other spools hold.
+  // A spool of `bytes`, for one tensor.
   // RESOURCE_EXHAUSTED with reason SPOOL_BUDGET (the message names the remedy) or SPOOL_FAILED (no file could be made).
-  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes, uint64_t stream_bytes);
+  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes);
 
   uint64_t bytes_reserved() const;
 

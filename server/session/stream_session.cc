@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kTensorsMax = 64;
 constexpr size_t kOutboxFramesMax = 64;
 constexpr size_t kPiecesPerFrameMax = 64;
+// How long empty frames keep a tensor alive, which holds a slot meanwhile.
+constexpr int kKeepAliveStallsMax = 10;
 
 absl::Status Draining() {
   return MakeError(absl::StatusCode::kUnavailable, reason::kServerDraining,
@@ -43,6 +45,7 @@ void StreamSession::OnFrame(absl::StatusOr<RequestFrame> frame) {
   if (!frame.ok()) return EndStream(frame.status());
   if (absl::Status status = CheckFrame(*frame); !status.ok()) return EndStream(std::move(status));
   totals_.bytes_received += frame->data_bytes;
+  if (frame->data_bytes > 0 || !in_tensor_) data_since_ = environment_.clock.Now();
   frame_.emplace(*std::move(frame));
   if (!in_tensor_) BeginTensor();
   Pump();
@@ -66,7 +69,7 @@ void StreamSession::OnHalfClose() {
 void StreamSession::OnWritten() {
   absl::MutexLock lock(&mutex_);
   writing_ = false;
-  reading_since_ = environment_.clock.Now();  // only now can the client act on it
+  reading_since_ = data_since_ = environment_.clock.Now();  // only now can the client act on it
   Pump();
 }
 
@@ -102,11 +105,13 @@ void StreamSession::CheckStall() {
   const bool work_is_idle = std::all_of(tensors_.begin(), tensors_.end(), [](const Tensor& tensor) {
     return tensor.job == nullptr || tensor.job->idle();
   });
-  if (reading_ && in_tensor_ && work_is_idle && now - reading_since_ > stall_max) {
+  if (!reading_ || !in_tensor_ || !work_is_idle) return;
+  if (now - reading_since_ > stall_max || now - data_since_ > kKeepAliveStallsMax * stall_max) {
     EndStream(MakeError(absl::StatusCode::kDeadlineExceeded, reason::kStalled,
                         "nothing came inside tensor " + std::to_string(last_seq_) + " for " +
                             absl::FormatDuration(stall_max) +
-                            ". Send the tensor again; send empty frames to keep a stream alive."));
+                            ". Send the tensor again; empty frames keep a stream alive for " +
+                            absl::FormatDuration(kKeepAliveStallsMax * stall_max) + "."));
   }
 }
 
@@ -158,10 +163,8 @@ void StreamSession::BeginTensor() {
                                             " has no header. Send it with name, dtype, shape and scheme."));
   }
   if (!frame.header->ok()) return Fail(tensor, frame.header->status());
-  uint64_t spool_bytes = 0;
-  for (const Tensor& other : tensors_) spool_bytes += other.job == nullptr ? 0 : other.job->spool_bytes();
   auto job = TensorJob::Start(**frame.header, environment_.direction, environment_.limits, environment_.spool_budget,
-                              spool_bytes, environment_.clock);
+                              environment_.clock);
   if (!job.ok()) return Fail(tensor, job.status());
   tensor.job = *std::move(job);
   tensor.window.emplace(
@@ -285,7 +288,7 @@ void StreamSession::OnComputed(uint64_t seq, Run& run) {
   absl::MutexLock lock(&mutex_);
   const auto tensor = std::find_if(tensors_.begin(), tensors_.end(), [&](const Tensor& t) { return t.seq == seq; });
   if (tensor == tensors_.end() || tensor->job == nullptr) return;
-  reading_since_ = environment_.clock.Now();  // the time until now was the server's
+  reading_since_ = data_since_ = environment_.clock.Now();  // the time until now was the server's
   tensor->job->GiveBack(run);
   Pump();
 }
@@ -392,15 +395,16 @@ void StreamSession::FinishIfOver() {
   std::exchange(io_, nullptr)->Finish(*final_status_);
 }
 
-// Gives up every tensor; the status follows the frame that is being sent.
+// Gives up the tensors that are under way; the status follows what others have ready to be sent.
 void StreamSession::EndStream(absl::Status status) {
   if (totals_.first_error.ok()) totals_.first_error = status;
-  DropEverything();
+  DropTensors();
   if (!final_status_.has_value()) final_status_ = std::move(status);
+  WriteMore();
   FinishIfOver();
 }
 
-void StreamSession::DropEverything() {
+void StreamSession::DropTensors() {
   for (Tensor& tensor : tensors_) {
     if (tensor.job == nullptr) continue;  // counted when it failed
     tensor.job->Cancel();
@@ -408,9 +412,13 @@ void StreamSession::DropEverything() {
     ++totals_.tensors_failed;
   }
   tensors_.clear();
-  outbox_.clear();
   frame_.reset();
   slot_ = nullptr;
+}
+
+void StreamSession::DropEverything() {
+  DropTensors();
+  outbox_.clear();
 }
 
 }  // namespace quantd::server

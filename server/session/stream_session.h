@@ -124,6 +124,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void ReadMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishIfOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndStream(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropTensors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const SessionEnvironment environment_;
@@ -155,6 +156,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
       ABSL_GUARDED_BY(mutex_);  // sent when the transport has taken the last frame
 
   absl::Time reading_since_ ABSL_GUARDED_BY(mutex_);  // the latest: asked for a frame, answered, computed
+  absl::Time data_since_ ABSL_GUARDED_BY(mutex_);     // the latest frame that was not empty
   absl::Time writing_since_ ABSL_GUARDED_BY(mutex_);
   StreamTotals totals_ ABSL_GUARDED_BY(mutex_);
 };

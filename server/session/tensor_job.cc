@@ -64,7 +64,7 @@ JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange unit
 
 absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
                                                             const Limits& limits, SpoolBudget& spool_budget,
-                                                            uint64_t stream_spool_bytes, const Clock& clock) {
+                                                            const Clock& clock) {
   QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));
   QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known));
@@ -73,7 +73,7 @@ absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest&
   QUANTD_RETURN_IF_ERROR(CheckUnitFits(plan, limits));
   std::shared_ptr<Spool> spool;
   if (plan.NeedsSpool()) {
-    QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes(), stream_spool_bytes));
+    QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes()));
   }
   return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
                                                   units, std::move(spool), limits, clock));

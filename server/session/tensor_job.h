@@ -32,16 +32,14 @@ namespace quantd::server {
 // The owner serializes all calls. After any error the job is failed for good: Cancel it and give no more.
 class TensorJob {
  public:
-  // Resolves, plans and reserves the spool. `stream_spool_bytes`: what the stream's earlier tensors hold. The errors
-  // are those of ResolveScheme, MakePlan, UnitsOf and SpoolBudget::Reserve, and FAILED_PRECONDITION with reason
-  // UNIT_TOO_LARGE or NO_GPU.
+  // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
+  // SpoolBudget::Reserve, and FAILED_PRECONDITION with reason UNIT_TOO_LARGE or NO_GPU.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
-                                                          uint64_t stream_spool_bytes, const Clock& clock);
+                                                          const Clock& clock);
 
   AcceptInfo Accept() const;
   Priority priority() const { return request_.priority; }
-  uint64_t spool_bytes() const { return spool_ == nullptr ? 0 : spool_->bytes(); }
   // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
   uint64_t window_bytes_min() const;
   // Of all outputs of this job.

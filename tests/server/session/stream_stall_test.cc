@@ -107,6 +107,19 @@ TEST_F(StreamStall, EmptyFramesKeepAStreamAlive) {
   ExpectGoesOn();
 }
 
+TEST_F(StreamStall, EmptyFramesAloneDoNotHoldASlotForEver) {
+  stream_.Send(HeaderFrame(1, request_, {{"values", 0, Bytes(300)}}));
+  stream_.RunAll();
+  for (int i = 0; i < 10; ++i) {
+    Pass(stall_max_);
+    stream_.Send(MakeFrame(1, {}, false));
+    stream_.RunAll();
+  }
+  ExpectGoesOn();
+  Pass(absl::Milliseconds(1));
+  ExpectStalled();
+}
+
 TEST_F(StreamStall, BetweenTensorsAClientMayTakeItsTime) {
   Pass(absl::Hours(10));
   stream_.Send(Frames(1, QuantizeInput(request_, Bytes(512)), 1000));
