@@ -100,7 +100,7 @@ class SessionStress : public ::testing::Test {
         .spool_budget = spool_budget_,
         .credit_budget = credit_budget_,
         .clock = clock_,
-        .submit = [this](Priority priority, std::function<void()> work) { pool_.Submit(priority, std::move(work)); }};
+        .submit = [this](Priority priority, std::function<void()> work) { pool_->Submit(priority, std::move(work)); }};
   }
   static std::deque<RequestFrame> Tensors(std::mt19937_64& random) {
     std::deque<RequestFrame> frames;
@@ -125,6 +125,8 @@ class SessionStress : public ::testing::Test {
           [this, &io, most = frames_max(i)] { io.Run(*std::make_shared<StreamSession>(Environment(), io), most); });
     }
     for (std::thread& thread : threads) thread.join();
+    arena_->Close();
+    pool_.reset();  // its threads have let go of what they computed
   }
 
   const Limits limits_{.slot_bytes = 1 << 20, .slots_max = 3, .slots_per_stream_max = 2, .window_bytes = 2 << 20};
@@ -137,9 +139,9 @@ class SessionStress : public ::testing::Test {
   CreditBudget credit_budget_{limits_.windows_bytes_max};
   const std::shared_ptr<SlotArena> arena_ =
       SlotArena::Create(limits_.slot_bytes, limits_.slots_max, [this](std::function<void()> work) {
-        pool_.Submit(Priority::kHigh, std::move(work));
+        pool_->Submit(Priority::kHigh, std::move(work));
       }).value();
-  ComputePool pool_{2};
+  std::optional<ComputePool> pool_{std::in_place, 2};
 };
 
 TEST_F(SessionStress, AllStreamsComeToTheirEnd) {
