@@ -222,7 +222,8 @@ struct Avx512Loops {
       const __m128i second = _mm_unpackhi_epi8(high, low);
       if constexpr (kValueBytes == 4) {
         _mm512_storeu_si512(values + i * kValueBytes, _mm512_permutexvar_epi32(_mm512_cvtepu8_epi32(first), table));
-        _mm512_storeu_si512(values + (i + kLanes) * kValueBytes, _mm512_permutexvar_epi32(_mm512_cvtepu8_epi32(second), table));
+        _mm512_storeu_si512(values + (i + kLanes) * kValueBytes,
+                            _mm512_permutexvar_epi32(_mm512_cvtepu8_epi32(second), table));
       } else {
         const __m512i indices = _mm512_cvtepu8_epi16(_mm256_set_m128i(second, first));
         _mm512_storeu_si512(values + i * kValueBytes, _mm512_permutexvar_epi16(indices, table));
