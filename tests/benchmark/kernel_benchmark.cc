@@ -38,11 +38,14 @@ template <size_t kValueBytes>
 [[gnu::always_inline]] inline void CopyDecodeShape(const std::byte* codes, const std::byte* scales, uint64_t blocks,
                                                    std::byte* values) {
   for (uint64_t block = 0; block < blocks; ++block) {
-    std::byte packed[kPackedBytes];
-    std::memcpy(packed, codes, kPackedBytes);
-    packed[0] |= scales[3];
+    using Register [[gnu::vector_size(kPackedBytes)]] = uint32_t;  // a byte put in between would cost a store forward
+    Register packed;
+    uint32_t scale = 0;
+    std::memcpy(&packed, codes, kPackedBytes);
+    std::memcpy(&scale, scales, sizeof(scale));
+    packed |= scale;
     for (size_t part = 0; part < kValueBytes * 2; ++part) {
-      std::memcpy(values + part * kPackedBytes, packed, kPackedBytes);
+      std::memcpy(values + part * kPackedBytes, &packed, kPackedBytes);
     }
     values += kBlockSize * kValueBytes;
     codes += kPackedBytes;
