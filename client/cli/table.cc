@@ -16,6 +16,7 @@ size_t WidthOf(const std::string& text) {
 
 std::string Table::ToString() const {
   std::vector<size_t> widths;
+  widths.reserve(columns_.size());
   for (const Column& column : columns_) widths.push_back(WidthOf(column.title));
   for (const auto& row : rows_) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], WidthOf(row[i]));

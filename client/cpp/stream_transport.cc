@@ -58,10 +58,10 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
             bool half_close) override {
     const grpc::Slice data = buffers_->Copy(payload);
-    grpc::ByteBuffer frame = wire::JoinFrame(fields, {&data, data.size() > 0 ? 1u : 0u});
+    const grpc::ByteBuffer frame = wire::JoinFrame(fields, {&data, data.size() > 0 ? 1u : 0u});
     {
       const std::lock_guard lock(mutex_);
-      outgoing_.push_back({std::move(frame), half_close});
+      outgoing_.push_back({frame, half_close});
       if (write_in_flight_) return;
       write_in_flight_ = true;
     }

@@ -25,6 +25,7 @@ absl::Status ProtocolError(const std::string& what) {
 
 std::vector<SendOrder::Segment> SegmentsOf(const TensorTask& task) {
   std::vector<SendOrder::Segment> segments;
+  segments.reserve(task.inputs.size());
   for (const TensorTask::Input& input : task.inputs) segments.push_back({input.name, input.bytes.size()});
   return segments;
 }

@@ -70,7 +70,7 @@ struct Avx2Loops : PortableLoops {
         const __m256i high = _mm256_shuffle_epi8(tables.high, indices);
         const __m256i even = _mm256_unpacklo_epi8(low, high);
         const __m256i odd = _mm256_unpackhi_epi8(low, high);
-        auto* target = reinterpret_cast<__m256i*>(values + i * 2);
+        auto* target = reinterpret_cast<__m256i*>(values + i * sizeof(uint16_t));
         _mm256_storeu_si256(target, _mm256_permute2x128_si256(even, odd, 0x20));
         _mm256_storeu_si256(target + 1, _mm256_permute2x128_si256(even, odd, 0x31));
       }
@@ -87,7 +87,7 @@ struct Avx2Loops : PortableLoops {
         const __m256i from_high = _mm256_permutevar8x32_epi32(table_high, indices);
         // Bit 3 of the index becomes the sign that the blend looks at.
         const __m256 choose_high = _mm256_castsi256_ps(_mm256_slli_epi32(indices, 28));
-        _mm256_storeu_ps(reinterpret_cast<float*>(values + i * 4),
+        _mm256_storeu_ps(reinterpret_cast<float*>(values + i * sizeof(float)),
                          _mm256_blendv_ps(_mm256_castsi256_ps(from_low), _mm256_castsi256_ps(from_high), choose_high));
       }
     }

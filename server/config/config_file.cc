@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/status_macros.h"
 #include "quantd/config/v1/server_config.pb.h"
 #include "server/config/names.h"
@@ -54,7 +55,8 @@ absl::Status ReplaceSizes(json& object) {
     const std::string text = value.get<std::string>();
     const std::optional<uint64_t> size = ParseSize(text);
     if (!size) {
-      return InFile(key + " is \"" + text + "\"; write a number of bytes, or a string with KiB, MiB or GiB (\"4MiB\")");
+      return InFile(absl::StrCat(key, " is \"", text,
+                                 "\"; write a number of bytes, or a string with KiB, MiB or GiB (\"4MiB\")"));
     }
     value = *size;
   }

@@ -16,7 +16,7 @@ std::optional<Region> RegionAllocator::TryShare(uint64_t bytes) {
   return Region{std::move(slot), data, bytes};
 }
 
-Region RegionAllocator::Take(SlotPtr slot, uint64_t bytes) {
+Region RegionAllocator::Take(const SlotPtr& slot, uint64_t bytes) {
   shared_ = slot;
   used_bytes_ = 0;
   return *TryShare(bytes);

@@ -24,7 +24,7 @@ class RegionAllocator {
   // A region of the shared slot, if it has room. Begins at a cache line.
   std::optional<Region> TryShare(uint64_t bytes);
   // A region at the start of a fresh slot, which becomes the shared one. bytes <= slot->bytes().
-  Region Take(SlotPtr slot, uint64_t bytes);
+  Region Take(const SlotPtr& slot, uint64_t bytes);
 
  private:
   std::weak_ptr<Slot> shared_;

@@ -239,11 +239,11 @@ void StreamSession::Pump() {
 
 // A region may let the frame go on, which may need the next region.
 void StreamSession::GiveRegions() {
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    while (tensors_[i].job != nullptr && tensors_[i].job->RegionBytesNeeded() > 0) {
-      auto region = NewRegion(tensors_[i].job->RegionBytesNeeded());
+  for (Tensor& tensor : tensors_) {
+    while (tensor.job != nullptr && tensor.job->RegionBytesNeeded() > 0) {
+      auto region = NewRegion(tensor.job->RegionBytesNeeded());
       if (!region.has_value()) return;
-      tensors_[i].job->GiveRegion(*std::move(region));
+      tensor.job->GiveRegion(*std::move(region));
       TakeFrame();
     }
   }
