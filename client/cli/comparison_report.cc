@@ -49,7 +49,7 @@ std::vector<std::string> Cells(const ComparedRow& row) {
   if (row.kind == ComparisonKind::kValues) metrics = MetricCells(row.statistics);
   if (row.kind == ComparisonKind::kBits) metrics.back() = absl::StrCat(row.statistics.differing);
   cells.insert(cells.end(), metrics.begin(), metrics.end());
-  cells.push_back(row.compared() ? "" : NameOf(row.kind));
+  cells.emplace_back(row.compared() ? "" : NameOf(row.kind));
   return cells;
 }
 
@@ -100,7 +100,7 @@ std::string FormatTable(const ComparisonReport& report) {
   const ErrorStatistics totals = report.FloatTotals();
   std::vector<std::string> total_cells{"all floats", "", absl::StrCat(totals.elements)};
   for (std::string& cell : MetricCells(totals)) total_cells.push_back(std::move(cell));
-  total_cells.push_back("");
+  total_cells.emplace_back("");
   table.AddRule();
   table.AddRow(std::move(total_cells));
   std::string text = table.ToString();

@@ -34,7 +34,7 @@ absl::Status CheckRange(std::string_view field, absl::Duration value, absl::Dura
 
 absl::Status ValidateLimits(const Limits& limits) {
   const absl::Status status = Validate(limits);
-  if (status.ok()) return status;
+  if (status.ok()) return absl::OkStatus();
   return absl::Status(status.code(), "limits." + std::string(status.message()));
 }
 
