@@ -15,7 +15,7 @@
 #include "server/config/command_line.h"
 #include "server/config/version.h"
 #include "server/lifecycle/application.h"
-#include "server/lifecycle/grpc_log.h"
+#include "server/lifecycle/library_log.h"
 #include "server/lifecycle/memory_tuning.h"
 #include "server/lifecycle/shutdown_signals.h"
 
@@ -57,7 +57,7 @@ ExitCode Run(const std::vector<std::string>& arguments) {
     return kDone;
   }
   const auto logger = MakeStderrLogger(command_line->config.log_level, command_line->config.log_format);
-  const GrpcLogRedirect grpc_log(*logger);
+  const LibraryLogRedirect library_log(*logger);
   const auto application = Application::Start(command_line->config, *logger);
   if (!application.ok()) {
     logger->Write(LogLevel::kError, "could not start", {{"error", std::string(application.status().message())}});
