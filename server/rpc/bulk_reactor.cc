@@ -55,6 +55,7 @@ void BulkReactor::OnWriteDone(bool ok) {
 void BulkReactor::OnDone() {
   session_->Detach();
   context_.registry.Remove(session_);
+  ticket_.reset();  // before the log says that the stream is over
   const StreamTotals totals = session_->totals();
   context_.log.Record({.method = method_,
                        .peer = peer_,

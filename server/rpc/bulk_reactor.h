@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include <string>
 
@@ -52,7 +53,7 @@ class BulkReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
 
   const Context context_;
   const Principal principal_;
-  const Admission::Ticket ticket_;
+  std::optional<Admission::Ticket> ticket_;
   const std::string method_;
   const std::string peer_;  // gRPC forgets it once the connection is gone
   const absl::Time started_at_;
