@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "kernels/backend/error_sums.h"
 #include "kernels/scheme/plan.h"
 
 namespace quantd {
@@ -25,15 +26,21 @@ struct UnitBatch {
   // outputs are the caller's to make: null. No alignment is required.
   std::array<const std::byte*, kSegmentsMax> inputs{};
   std::array<std::byte*, kSegmentsMax> outputs{};
-  // The offset of a double quantization: known, or computed between the passes. Unused otherwise.
-  float offset = 0;
+  // Quantize, where they are known (all passes but the first of two): ParametersOf the plan. Unused by Dequantize, which
+  // finds them in its inputs.
+  TensorParameters parameters;
+  // Quantize: also decode what was encoded, and sum up the errors.
+  bool error_metrics = false;
 };
 
 // What a batch found in its input values (Quantize, first pass); zeros otherwise.
 struct BatchResult {
   uint64_t nonfinite_count = 0;
   uint64_t first_nonfinite_element = UINT64_MAX;  // counted from the tensor's first element
-  float amax = 0;                                 // largest finite magnitude
+  ValueRange range;
+  ErrorSums errors;  // if asked for
+
+  void Merge(const BatchResult& other);
 };
 
 class Backend {

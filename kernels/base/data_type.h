@@ -8,7 +8,17 @@
 namespace quantd {
 
 // Values equal quantd.v1.DataType; 0 is not a type.
-enum class DataType : uint8_t { kFloat32 = 1, kFloat16 = 2, kBFloat16 = 3, kUint8 = 4 };
+enum class DataType : uint8_t {
+  kFloat32 = 1,
+  kFloat16 = 2,
+  kBFloat16 = 3,
+  kUint8 = 4,
+  kInt8 = 5,
+  kInt32 = 6,
+  kInt64 = 7,
+  kFloat8E4m3 = 8,
+  kFloat8E5m2 = 9
+};
 
 struct DataTypeInfo {
   DataType type;
@@ -23,6 +33,11 @@ inline constexpr DataTypeInfo kDataTypes[] = {
     {DataType::kFloat16, "float16", "F16", 2, true},
     {DataType::kBFloat16, "bfloat16", "BF16", 2, true},
     {DataType::kUint8, "uint8", "U8", 1, false},
+    {DataType::kInt8, "int8", "I8", 1, false},
+    {DataType::kInt32, "int32", "I32", 4, false},
+    {DataType::kInt64, "int64", "I64", 8, false},
+    {DataType::kFloat8E4m3, "float8_e4m3", "F8_E4M3", 1, false},
+    {DataType::kFloat8E5m2, "float8_e5m2", "F8_E5M2", 1, false},
 };
 
 constexpr const DataTypeInfo& InfoOf(DataType type) { return kDataTypes[static_cast<uint8_t>(type) - 1]; }

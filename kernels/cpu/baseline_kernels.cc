@@ -1,4 +1,4 @@
-#include "kernels/cpu/block_kernels-inl.h"
+#include "kernels/cpu/portable_kernels-inl.h"
 
 namespace quantd {
 

@@ -1,4 +1,8 @@
-// The loops over blocks that an instruction set provides: everything the CPU backend needs of it.
+// The loops that an instruction set provides: everything the CPU backend needs of it.
+//
+// All work on a row of runs: `run_elements` values that share a scale, one run after another, the last possibly
+// shorter. Codes are packed as docs/formats.md says, from a byte's first bit on: a caller with several runs makes sure
+// that run_elements codes are whole bytes. No pointer to std::byte need be aligned.
 #pragma once
 
 #include <array>
@@ -10,53 +14,87 @@
 
 #include "kernels/backend/backend.h"
 #include "kernels/format/format_list.h"
-#include "kernels/scheme/scheme.h"
+#include "kernels/scheme/recipe.h"
 
 namespace quantd {
 
-// Whole blocks of a tensor, the last of which may be short only where the tensor ends. No pointer need be aligned.
+struct RunsJob {
+  const std::byte* values;
+  uint64_t element_count;
+  uint64_t run_elements;
+};
+
+// Largest magnitude of each run; infinite or NaN if one of its values is, and then the caller looks closer.
+using AbsmaxFunction = void (*)(const RunsJob& job, float* absmax);
+// Of each run the lowest value or 0, and the highest or 0. Every value is finite.
+using RangeFunction = void (*)(const RunsJob& job, float* lowest, float* highest);
+
+struct ScaleJob {
+  uint64_t run_count;
+  const float* absmax;
+  const float* lowest;   // of asymmetric methods only
+  const float* highest;  // of asymmetric methods only
+  const ScaleParameters* parameters;
+  std::byte* stored;  // one scale after another, in Recipe::scale_dtype
+  float* factors;
+  float* zeros;  // of asymmetric methods only
+};
+using ScaleFunction = void (*)(const ScaleJob& job);
+
+struct RestoreScaleJob {
+  uint64_t run_count;
+  const std::byte* stored;
+  const ScaleParameters* parameters;
+  float* scales;
+};
+using RestoreScaleFunction = void (*)(const RestoreScaleJob& job);
+
 struct EncodeJob {
   const std::byte* values;
   uint64_t element_count;
-  uint64_t first_element;  // counted from the tensor's first, for BatchResult
-  uint32_t block_size;     // elements, even, at most kBlockElementsMax
-  NonfinitePolicy nonfinite;
-  std::byte* codes;   // ceil(element_count / 2) bytes
-  std::byte* scales;  // float32, one for each block
+  uint64_t run_elements;
+  const float* factors;  // one for each run
+  const float* zeros;    // the same, of Transform::kDivideAddZero only
+  float lowest;          // transformed values are clamped to [lowest, highest]; NaN passes
+  float highest;
+  uint32_t code_xor;
+  bool ieee_overflow;  // of small floats: no clamping
+  std::byte* codes;
 };
+using EncodeFunction = void (*)(const EncodeJob& job);
 
 struct DecodeJob {
   const std::byte* codes;
-  const std::byte* scales;
   uint64_t element_count;
-  uint32_t block_size;
+  uint64_t run_elements;
+  const float* scales;  // one for each run; null: the levels are the values
+  const float* zeros;   // the same; null: there are none
+  uint32_t code_xor;
   std::byte* values;
 };
-
-inline constexpr uint32_t kBlockElementsMax = 4096;
-
-// Adds what it finds to `result`.
-using EncodeFunction = void (*)(const EncodeJob& job, BatchResult& result);
 using DecodeFunction = void (*)(const DecodeJob& job);
 
-inline constexpr size_t kArithmeticCount = 2;
-inline constexpr size_t kValueTypeCount = 3;
+inline constexpr size_t kFloatTypeCount = 3;
+constexpr size_t FloatTypeIndex(DataType type) { return static_cast<size_t>(type) - 1; }
+static_assert(FloatTypeIndex(DataType::kFloat32) == 0 && FloatTypeIndex(DataType::kFloat16) == 1 &&
+              FloatTypeIndex(DataType::kBFloat16) == 2);
 
 template <class Function>
-using ByValueType = std::array<Function, kValueTypeCount>;
+using ByFloatType = std::array<Function, kFloatTypeCount>;
 template <class Function>
-using ByElement = std::array<ByValueType<Function>, kFormats.size()>;
+using ByElement = std::array<ByFloatType<Function>, kFormats.size()>;
 
-// Indexed by Arithmetic, Element and ValueTypeIndex.
+// Float types are those of the values, in `scale` and `restore_scale` Recipe::scale_rounding. Null where a combination
+// makes no sense.
 struct KernelTable {
   std::string_view target;
-  std::array<ByElement<EncodeFunction>, kArithmeticCount> encode;
-  std::array<ByElement<DecodeFunction>, kArithmeticCount> decode;
+  ByFloatType<AbsmaxFunction> absmax;
+  ByFloatType<RangeFunction> range;
+  std::array<ByFloatType<ScaleFunction>, kScaleMethodCount> scale;                 // by ScaleMethod
+  std::array<ByFloatType<RestoreScaleFunction>, kScaleMethodCount> restore_scale;  // by ScaleMethod
+  std::array<ByElement<EncodeFunction>, kTransformCount> encode;                   // by Transform, Element
+  std::array<ByElement<DecodeFunction>, kRestoreCount> decode;                     // by Restore, Element
 };
-
-constexpr size_t ValueTypeIndex(DataType type) { return static_cast<size_t>(type) - 1; }
-static_assert(ValueTypeIndex(DataType::kFloat32) == 0 && ValueTypeIndex(DataType::kFloat16) == 1 &&
-              ValueTypeIndex(DataType::kBFloat16) == 2);
 
 extern const KernelTable kBaselineKernels;  // runs on every machine
 extern const KernelTable kAvx2Kernels;      // x86-64 only, as the next

@@ -11,6 +11,7 @@
 
 namespace quantd {
 
+// Narrow makes every NaN canonical, Cast leaves it as it is where the type can hold it.
 // Magnitude: the bits without the sign, which order as the magnitudes do, NaN above infinity. Signed, because that is
 // what every instruction set has a vector maximum for.
 struct Float32Values {
@@ -24,6 +25,7 @@ struct Float32Values {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     return (bits & 0x7fffffffu) > 0x7f800000u ? kCanonicalNan32 : bits;
   }
+  static constexpr Bits Cast(float value) { return std::bit_cast<uint32_t>(value); }
 };
 
 struct Float16Values {
@@ -34,6 +36,7 @@ struct Float16Values {
   static constexpr float kLargestFinite = 65504.0f;
   static constexpr float Widen(Bits bits) { return Float16ToFloat32(bits); }
   static constexpr Bits Narrow(float value) { return Float32ToFloat16(value); }
+  static constexpr Bits Cast(float value) { return Narrow(value); }
 };
 
 struct BFloat16Values {
@@ -44,6 +47,7 @@ struct BFloat16Values {
   static constexpr float kLargestFinite = 0x1.fep127f;
   static constexpr float Widen(Bits bits) { return BFloat16ToFloat32(bits); }
   static constexpr Bits Narrow(float value) { return Float32ToBFloat16(value); }
+  static constexpr Bits Cast(float value) { return Narrow(value); }
 };
 
 // Loads and stores of any alignment.

@@ -60,9 +60,13 @@ inline constexpr auto kDynamic8Boundaries = [] {
 }();
 
 struct Dynamic8 {
-  static constexpr NestedCode kNestedCode = NestedCode::kDynamic8;
+  static constexpr Element kElement = Element::kDynamic8;
+  static constexpr ElementKind kKind = ElementKind::kLevels;
   static constexpr std::string_view kName = "dynamic8";
   static constexpr int kBits = 8;
+  static constexpr bool kFirstInHighNibble = false;
+  static constexpr bool kHasNan = false;
+  static constexpr float kLargest = 1.0f;
 
   // The nearest level; a midpoint takes the even code, NaN takes 0.
   static constexpr uint32_t Encode(float value) {
@@ -71,7 +75,8 @@ struct Dynamic8 {
     return code;
   }
 
-  static constexpr float Decode(uint8_t code) { return std::bit_cast<float>(kDynamic8LevelBits[code]); }
+  // Bits above kBits are not looked at.
+  static constexpr float Decode(uint32_t code) { return std::bit_cast<float>(kDynamic8LevelBits[code & 255]); }
 };
 
 }  // namespace quantd

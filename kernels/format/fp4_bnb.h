@@ -20,8 +20,12 @@ inline constexpr float kFp4BnbThresholds[7] = {0.00260417f, 0.0859375f, 0.208333
 
 struct Fp4Bnb {
   static constexpr Element kElement = Element::kFp4Bnb;
+  static constexpr ElementKind kKind = ElementKind::kLevels;
   static constexpr std::string_view kName = "fp4_bnb";
   static constexpr int kBits = 4;
+  static constexpr bool kFirstInHighNibble = true;
+  static constexpr bool kHasNan = false;
+  static constexpr float kLargest = 1.0f;
 
   // A tie takes the smaller magnitude. -0 and NaN take 0; any other negative value has the sign bit.
   static constexpr uint32_t Encode(float value) {
@@ -32,8 +36,8 @@ struct Fp4Bnb {
     return code | static_cast<uint32_t>(value < 0) << 3;
   }
 
-  // code < 16. Code 8 is -0.
-  static constexpr float Decode(uint8_t code) {
+  // Code 8 is -0. Bits above kBits are not looked at.
+  static constexpr float Decode(uint32_t code) {
     const float magnitude = kFp4BnbMagnitudes[code & 7];
     return (code & 8) != 0 ? -magnitude : magnitude;
   }

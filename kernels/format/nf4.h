@@ -38,14 +38,18 @@ inline constexpr float kNf4Thresholds[15] = {
 
 struct Nf4 {
   static constexpr Element kElement = Element::kNf4;
+  static constexpr ElementKind kKind = ElementKind::kLevels;
   static constexpr std::string_view kName = "nf4";
   static constexpr int kBits = 4;
+  static constexpr bool kFirstInHighNibble = true;
+  static constexpr bool kHasNan = false;
+  static constexpr float kLargest = 1.0f;
 
   // Number of thresholds below `value`: a tie takes the lower code, NaN takes 0.
   static constexpr uint32_t Encode(float value) { return CountBelow(kNf4Thresholds, value); }
 
-  // code < 16.
-  static constexpr float Decode(uint8_t code) { return kNf4Levels[code]; }
+  // Bits above kBits are not looked at.
+  static constexpr float Decode(uint32_t code) { return kNf4Levels[code & 15]; }
 };
 
 }  // namespace quantd

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/base/data_type.h"
+#include "kernels/scheme/recipe.h"
 #include "kernels/scheme/scheme.h"
 
 namespace quantd {
@@ -27,8 +28,16 @@ inline constexpr std::string_view kCodesSegment = "codes";
 inline constexpr std::string_view kScalesSegment = "scales";
 inline constexpr std::string_view kNestedScalesSegment = "nested_scales";
 inline constexpr std::string_view kOffsetSegment = "offset";
+inline constexpr std::string_view kZeroPointsSegment = "zero_points";
+inline constexpr std::string_view kGlobalScaleSegment = "global_scale";
+// int64 rows and columns, as compressed-tensors stores them beside packed words. Dequantize does not need it.
+inline constexpr std::string_view kWeightShapeSegment = "weight_shape";
+// ggml: codes and scales of 32 elements in one block.
+inline constexpr std::string_view kBlocksSegment = "blocks";
 // float32 absmax of every block, kept in the spool between the two passes of a double quantization; never on the wire.
 inline constexpr std::string_view kSpooledScalesSegment = "spooled_scales";
+// The values themselves, kept in the spool until a statistic of the whole tensor is known; never on the wire.
+inline constexpr std::string_view kSpooledValuesSegment = "spooled_values";
 
 // One array that a pass reads or writes.
 struct SegmentLayout {
@@ -51,18 +60,37 @@ struct Pass {
 
 // Statistics of the whole tensor that the caller gives.
 struct KnownStatistics {
-  std::optional<float> offset;
+  std::optional<float> offset;        // double quantization
+  std::optional<float> amax;          // largest magnitude
+  std::optional<float> min, max;      // asymmetric schemes
+  std::optional<float> global_scale;  // NVFP4
+};
+
+// What a pass over the values found in them, finite ones only.
+struct ValueRange {
+  float amax = 0;
+  float lowest = 0;   // at most 0
+  float highest = 0;  // at least 0
+};
+
+// What all units of a tensor share once its statistics are known. What the scheme does not use is 0.
+struct TensorParameters {
+  float offset = 0;
+  float global_scale = 0;
+  RunScale scale{};  // grouping kTensor
 };
 
 // What a scheme does to one tensor.
 //
-// A unit is the smallest independent run of elements: block, or block · nested block with double quantization. Unit u
-// owns elements [u · unit_elements, (u + 1) · unit_elements) and the bytes [u · unit_bytes, (u + 1) · unit_bytes) of
-// each segment; the last unit ends where the tensor and the segment end.
+// A unit is the smallest independent run of elements: a block or group, with double quantization a nested block of
+// them, a row, a band of rows as high as a tile, or 8 rows (the zero points of compressed-tensors are packed down the
+// columns). Unit u owns elements [u · unit_elements, (u + 1) · unit_elements) and the bytes [u · unit_bytes, (u + 1) ·
+// unit_bytes) of each segment; the last unit ends where the tensor and the segment end.
 //
-// Quantize with double quantization and no known offset has two passes over the same units: the first writes codes and
-// the float32 scales, which are spooled; the second reads them, with the offset, and writes scales and nested_scales.
-// Everything else has one pass.
+// Quantize that needs a statistic of the whole tensor which the caller does not give has two passes over the same
+// units. Double quantization: the first writes codes and float32 scales, which are spooled; the second reads them and
+// writes scales and nested_scales. Otherwise: the first spools the values and finds their range, the second reads them
+// and writes everything. Everything else has one pass.
 struct Plan {
   Scheme scheme;
   Direction direction{};
@@ -70,6 +98,13 @@ struct Plan {
   std::vector<uint64_t> shape;
   uint64_t element_count = 0;
   uint64_t unit_elements = 0;
+  // The tensor as two dimensions: the last extent, and the product of the others.
+  uint64_t rows = 0;
+  uint64_t columns = 0;
+  uint64_t run_elements = 0;    // that lie in a row one after another and share a scale; a row's last run may be shorter
+  uint64_t unit_rows = 0;       // 0: units are runs of the flattened tensor
+  uint64_t row_code_bytes = 0;  // of a row of codes, where units are rows
+  Recipe recipe;
   KnownStatistics known;
   std::vector<Pass> passes;  // 1 or 2
 
@@ -81,11 +116,23 @@ struct Plan {
   // Segments that travel, in the order of quantd.v1.Accept: of the whole tensor first for inputs, last for outputs.
   std::vector<SegmentLayout> WireInputs() const;
   std::vector<SegmentLayout> WireOutputs() const;
-  // True if the offset must be computed from all scales before the second pass.
+  // True if a statistic of the whole tensor must be found before the second pass.
   bool NeedsSpool() const { return passes.size() > 1; }
   // Bytes that the spool must hold, 0 without one.
   uint64_t SpoolBytes() const;
 };
+
+// What the units share: from what the caller gave, else from what the first pass found. `offset` is the mean of all
+// scales (kernels/scheme/scale_mean.h) and counts only where the caller gave none.
+TensorParameters ParametersOf(const Plan& plan, const ValueRange& found, float offset);
+
+// The bytes of an output segment that belongs to the whole tensor.
+std::vector<std::byte> WholeTensorBytes(const Plan& plan, const SegmentLayout& segment,
+                                        const TensorParameters& parameters);
+
+// The parameters that Dequantize reads from its whole-tensor inputs: bytes of those segments by their index in
+// passes[0].inputs, null for the others.
+TensorParameters ParametersFrom(const Plan& plan, std::span<const std::byte* const> inputs);
 
 // Checks type, rank, shape and size, and plans the work.
 // INVALID_ARGUMENT with reason INVALID_DTYPE, INVALID_SHAPE, UNUSED_STATISTIC or INVALID_STATISTIC.

@@ -14,9 +14,17 @@
 
 namespace quantd {
 
-enum class Grouping : uint8_t { kBlock };
-enum class ScaleDtype : uint8_t { kFloat32 };
-enum class Arithmetic : uint8_t { kStrict, kBitsandbytes };
+// What shares a scale. kNone: there is none. kChannel: a row of the tensor flattened to two dimensions. kBlock: a run of
+// the flattened tensor. kGroup: a run inside a row. kTile: a rectangle.
+enum class Grouping : uint8_t { kNone, kTensor, kChannel, kBlock, kGroup, kTile };
+// kInput: the type of the values, whichever that is. kE4m3 is relative to a scale of the whole tensor.
+enum class ScaleDtype : uint8_t { kNone, kInput, kFloat32, kFloat16, kBFloat16, kE8m0, kE4m3 };
+// How an absmax becomes a power of two.
+enum class ScaleRule : uint8_t { kFloor, kCeil, kEven, kRceil };
+enum class Arithmetic : uint8_t { kStrict, kBitsandbytes, kCompressedTensors, kTorchao, kGgml };
+// What becomes of a value beyond a small float's largest: that, or infinity or NaN as IEEE 754 has it.
+enum class Overflow : uint8_t { kSaturate, kIeee };
+enum class Rounding : uint8_t { kNearest };
 // What becomes of NaN and infinite input. kReject: an error that names the first one. kSaturate: NaN counts as +0, an
 // infinity as the largest finite value of its type and sign. kLibrary: what the library's own kernel does.
 enum class NonfinitePolicy : uint8_t { kReject, kSaturate, kLibrary };
@@ -33,12 +41,19 @@ struct Scheme {
   std::string preset;
   Element element{};
   Grouping grouping{};
-  uint32_t block_size = 0;  // elements
+  uint32_t block_size = 0;  // elements, of kBlock
+  uint32_t group_size = 0;  // elements, of kGroup
+  uint32_t tile_rows = 0;   // of kTile
+  uint32_t tile_cols = 0;   // of kTile
+  bool symmetric = true;
   ScaleDtype scale_dtype{};
+  ScaleRule scale_rule{};
   bool double_quant = false;
   NestedCode nested_code{};
   uint32_t nested_block_size = 0;  // scales
   Arithmetic arithmetic{};
+  Overflow overflow{};
+  Rounding rounding{};
   NonfinitePolicy nonfinite{};
   uint32_t format_revision = 0;
 
@@ -63,6 +78,7 @@ struct PresetInfo {
   std::string name;
   std::string summary;        // one sentence
   std::string byte_equal_to;  // library and release, or empty
+  std::string error_bound;    // of a decoded value, with the defaults
   std::vector<OverrideInfo> overrides;
 };
 

@@ -1,0 +1,63 @@
+#include "kernels/base/exact_sum.h"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+namespace quantd {
+namespace {
+
+constexpr uint32_t kTermsMax = 1u << 30;
+
+}  // namespace
+
+void ExactSum::Add(double value) {
+  if (!std::isfinite(value)) {
+    infinite_ = true;
+    return;
+  }
+  const uint64_t bits = std::bit_cast<uint64_t>(value);
+  const uint64_t exponent = bits >> 52 & 0x7ff;
+  const uint64_t significand = (bits & 0xfffffffffffffu) | (exponent != 0 ? uint64_t{1} << 52 : 0);
+  const uint64_t shift = exponent != 0 ? exponent - 1 : 0;  // of the significand's last bit, from 2^-1074
+  const auto wide = static_cast<unsigned __int128>(significand) << shift % kLimbBits;
+  const int64_t sign = (bits >> 63) != 0 ? -1 : 1;
+  for (uint64_t i = 0; i < 3; ++i) {
+    limbs_[shift / kLimbBits + i] += sign * static_cast<int64_t>(static_cast<uint64_t>(wide >> (i * kLimbBits)) & 0xffffffffu);
+  }
+  if (++terms_since_carry_ == kTermsMax) Carry();
+}
+
+void ExactSum::Merge(const ExactSum& other) {
+  ExactSum carried = other;
+  carried.Carry();
+  Carry();
+  for (int i = 0; i < kLimbs; ++i) limbs_[i] += carried.limbs_[i];
+  Carry();
+  infinite_ = infinite_ || other.infinite_;
+}
+
+void ExactSum::Carry() {
+  int64_t carry = 0;
+  for (int i = 0; i + 1 < kLimbs; ++i) {
+    const int64_t limb = limbs_[i] + carry;
+    carry = limb >> kLimbBits;  // towards minus infinity, so that what stays is not negative
+    limbs_[i] = limb & 0xffffffff;
+  }
+  limbs_[kLimbs - 1] += carry;
+  terms_since_carry_ = 0;
+}
+
+double ExactSum::Value() const {
+  if (infinite_) return std::numeric_limits<double>::infinity();
+  ExactSum carried = *this;
+  carried.Carry();
+  // All limbs but the highest are digits now; from the highest down, what no longer fits a double is below its half ulp.
+  double value = 0;
+  for (int i = kLimbs - 1; i >= 0; --i) {
+    value += std::ldexp(static_cast<double>(carried.limbs_[i]), i * kLimbBits - 1074);
+  }
+  return value;
+}
+
+}  // namespace quantd
