@@ -94,4 +94,10 @@ Overrides ReferencePreset(const std::string& preset, const Overrides& overrides)
   return resolved;
 }
 
+std::vector<std::string> ReferencePresetNames() {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : Presets()) names.push_back(name);
+  return names;
+}
+
 }  // namespace quantd::testing

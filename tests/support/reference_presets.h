@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 namespace quantd::testing {
 
@@ -10,5 +11,7 @@ namespace quantd::testing {
 // such preset.
 std::map<std::string, std::string> ReferencePreset(const std::string& preset,
                                                    const std::map<std::string, std::string>& overrides = {});
+
+std::vector<std::string> ReferencePresetNames();
 
 }  // namespace quantd::testing

@@ -82,7 +82,8 @@ Segments QuantizeStrict(const ReferenceTensor& tensor) {
   if (IsScaled(options)) segments["scales"] = WriteFloats(tensor.ScaleType(), scales);
   if (options.double_quant) segments = QuantizeScales(tensor, scales);
   if (HasZeroPoints(options)) {
-    for (const int zero_point : zero_points) segments["zero_points"].push_back(static_cast<std::byte>(zero_point));
+    Bytes& stored = segments["zero_points"];
+    for (const int zero_point : zero_points) stored.push_back(static_cast<std::byte>(zero_point));
   }
   segments["codes"] = PackCodes(tensor, codes);
   return segments;
