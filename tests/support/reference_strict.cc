@@ -38,7 +38,7 @@ float ScaleOf(const ReferenceTensor& tensor, const ReferenceRange& range) {
 }
 
 int ZeroPointOf(const ReferenceOptions& options, const ReferenceRange& range, float scale) {
-  if (range.low == 0 && range.high == 0) return 0;
+  if (!HasZeroPoints(options) || (range.low == 0 && range.high == 0)) return 0;
   const int lowest = LowestInteger(options);
   const float exact = Difference(static_cast<float>(lowest), Quotient(range.low, scale));
   return RoundToInteger(exact, lowest, HighestInteger(options));

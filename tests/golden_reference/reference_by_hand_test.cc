@@ -163,6 +163,46 @@ TEST(ReferenceNestedScales, E4m3KeepsTheDifferencesFromTheMean) {
   EXPECT_EQ(Dequantize("nf4", nested, {64}, segments), values);
 }
 
+// The first of the group's values is its amax.
+int CtMxfp4Float16Byte(float amax) {
+  std::vector<float> values(32, 0.0f);
+  values[0] = amax;
+  const Segments segments = ReferenceQuantize(ReferencePreset("ct-mxfp4"), DataType::kFloat16, {1, 32},
+                                              WriteFloats(DataType::kFloat16, values));
+  return Numbers(segments.at("scales")).front();
+}
+
+TEST(ReferenceCompressedTensors, Float16SubnormalsThatDoNotRoundUpHaveScaleOne) {
+  EXPECT_EQ(CtMxfp4Float16Byte(0x1p-14f), 127 - 14 - 2);
+  EXPECT_EQ(CtMxfp4Float16Byte(0x1.8p-15f), 127 - 14 - 2);
+  EXPECT_EQ(CtMxfp4Float16Byte(0x1.7fp-15f), 127);
+  EXPECT_EQ(CtMxfp4Float16Byte(65504), 127 + 16 - 2);
+}
+
+TEST(ReferenceTorchao, NanMarksTheBlockAndInfinityIsAValue) {
+  const Overrides library = {{"nonfinite", "library"}};
+  const Overrides rceil = {{"nonfinite", "library"}, {"scale_rule", "rceil"}};
+  std::vector<float> values(64, 1.0f);
+  values[0] = -std::nanf("");
+  values[32] = kInf;
+  const Segments floor = Quantize("mxfp8-e4m3", library, {2, 32}, values);
+  EXPECT_THAT(Numbers(floor.at("scales")), ElementsAre(255, 255 - 8));
+  EXPECT_EQ(Numbers(floor.at("codes"))[0], 0xff);
+  EXPECT_EQ(Numbers(floor.at("codes"))[1], 0);
+  EXPECT_EQ(Numbers(floor.at("codes"))[32], 0x7e);
+  const Segments every = Quantize("mxfp8-e4m3", rceil, {2, 32}, values);
+  EXPECT_THAT(Numbers(every.at("scales")), ElementsAre(255, 254));
+  EXPECT_EQ(Numbers(every.at("codes"))[1], 0x7f);
+  EXPECT_EQ(Numbers(every.at("codes"))[32], 0x7e);
+}
+
+// d = 448 * 2^100 * (1 + 2^-23) / 448: its logarithm is 100 in float32.
+TEST(ReferenceTorchao, RceilTakesTheLogarithmInFloat32) {
+  std::vector<float> values(32, std::nextafter(448 * 0x1p100f, kInf));
+  EXPECT_THAT(Numbers(Quantize("mxfp8-e4m3", {{"scale_rule", "rceil"}}, {1, 32}, values).at("scales")),
+              ElementsAre(227));
+}
+
 TEST(ReferenceScheme, OfNoElementsHasOnlyWhatBelongsToTheWholeTensor) {
   const Segments segments = Quantize("bnb-nf4", {{"double_quant", "true"}}, {0, 3}, {});
   EXPECT_EQ(segments.at("codes").size() + segments.at("scales").size() + segments.at("nested_scales").size(), 0);
