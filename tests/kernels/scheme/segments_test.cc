@@ -29,9 +29,13 @@ Plan Quantize(const std::string& preset, const Overrides& overrides, std::vector
 std::string Describe(const std::vector<SegmentLayout>& segments) {
   std::string text;
   for (const SegmentLayout& segment : segments) {
-    text += (text.empty() ? "" : "; ") + segment.name + " " + std::string(InfoOf(segment.dtype).name) + " [";
-    for (size_t i = 0; i < segment.shape.size(); ++i) text += (i == 0 ? "" : ",") + std::to_string(segment.shape[i]);
-    text += "]";
+    if (!text.empty()) text.append("; ");
+    text.append(segment.name).append(" ").append(InfoOf(segment.dtype).name).append(" [");
+    for (size_t i = 0; i < segment.shape.size(); ++i) {
+      if (i > 0) text.append(",");
+      text.append(std::to_string(segment.shape[i]));
+    }
+    text.append("]");
   }
   return text;
 }
