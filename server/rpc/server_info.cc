@@ -25,8 +25,10 @@ v1::SchemeDescription Describe(const PresetInfo& preset) {
     for (const std::string& value : info.values) override_description.add_values(value);
     override_description.set_default_value(info.default_value);
   }
-  constexpr std::array<uint64_t, 1> kAnyShape = {1};
-  const auto plan = MakePlan(*scheme, Direction::kQuantize, DataType::kFloat32, kAnyShape);
+  description.set_error_bound(preset.error_bound);
+  for (const std::string& constraint : preset.constraints) description.add_constraints(constraint);
+  constexpr std::array<uint64_t, 2> kShapeForEveryPreset = {128, 256};
+  const auto plan = MakePlan(*scheme, Direction::kQuantize, DataType::kFloat32, kShapeForEveryPreset);
   if (plan.ok()) {
     for (const SegmentLayout& segment : plan->WireOutputs()) description.add_segments(segment.name);
   }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <stdexcept>
 
 #include "kernels/scheme/scale_mean.h"
@@ -33,12 +32,6 @@ class Guarded {
   Bytes memory_;
 };
 
-void Merge(BatchResult& total, const BatchResult& batch) {
-  total.nonfinite_count += batch.nonfinite_count;
-  total.first_nonfinite_element = std::min(total.first_nonfinite_element, batch.first_nonfinite_element);
-  total.amax = std::max(total.amax, batch.amax);
-}
-
 std::pair<uint64_t, uint64_t> RangeOf(const Plan& plan, const SegmentLayout& segment, const UnitBatch& batch) {
   if (segment.whole_tensor()) return {0, segment.bytes};
   return plan.BytesOf(segment, batch.begin_unit, batch.end_unit);
@@ -64,7 +57,7 @@ void RunBatch(Backend& backend, const Plan& plan, UnitBatch batch, SegmentBytes&
   const std::atomic<bool> cancelled = false;
   const auto result = backend.Run(plan, batch, cancelled);
   ASSERT_TRUE(result.ok()) << result.status();
-  Merge(total, *result);
+  total.Merge(*result);
   for (size_t i = 0; i < outputs.size(); ++i) {
     EXPECT_TRUE(outputs[i].intact()) << "written outside of " << pass.outputs[i].name;
     if (pass.outputs[i].whole_tensor()) continue;
@@ -74,7 +67,11 @@ void RunBatch(Backend& backend, const Plan& plan, UnitBatch batch, SegmentBytes&
   }
 }
 
-float MeanOf(const Plan& plan, const Bytes& scales) {
+// Of the spooled scales; 0 where the spool holds something else.
+float MeanOf(const Plan& plan, const SegmentBytes& segments) {
+  const auto spooled = segments.find(kSpooledScalesSegment);
+  if (spooled == segments.end()) return 0;
+  const Bytes& scales = spooled->second;
   ScaleMean mean;
   const uint64_t nested_bytes = plan.passes[1].inputs[0].unit_bytes;
   for (uint64_t begin = 0; begin < scales.size(); begin += nested_bytes) {
@@ -86,20 +83,26 @@ float MeanOf(const Plan& plan, const Bytes& scales) {
 
 }  // namespace
 
-TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inputs, uint64_t units_per_batch) {
+TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inputs, uint64_t units_per_batch,
+                    bool error_metrics) {
   TensorRun run;
   SegmentBytes segments = inputs;
-  float offset = plan.known.offset.value_or(0);
+  TensorParameters parameters;
   for (uint32_t pass = 0; pass < plan.passes.size(); ++pass) {
-    if (pass == 1) offset = MeanOf(plan, segments.at(std::string(kSpooledScalesSegment)));
+    const bool all_known = plan.direction == Direction::kQuantize && pass + 1 == plan.passes.size();
+    if (all_known) parameters = ParametersOf(plan, run.result.range, MeanOf(plan, segments));
     for (const SegmentLayout& segment : plan.passes[pass].outputs) segments[segment.name].resize(segment.bytes);
     for (uint64_t begin = 0; begin < plan.unit_count(); begin += std::min(units_per_batch, plan.unit_count())) {
       const uint64_t end = begin + std::min(units_per_batch, plan.unit_count() - begin);
-      RunBatch(backend, plan, {.pass = pass, .begin_unit = begin, .end_unit = end, .offset = offset}, segments,
-               run.result);
+      const UnitBatch batch{.pass = pass,
+                            .begin_unit = begin,
+                            .end_unit = end,
+                            .parameters = parameters,
+                            .error_metrics = error_metrics && all_known};
+      RunBatch(backend, plan, batch, segments, run.result);
     }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) {
-      if (segment.name == kOffsetSegment) std::memcpy(segments[segment.name].data(), &offset, sizeof(offset));
+      if (segment.whole_tensor()) segments[segment.name] = WholeTensorBytes(plan, segment, parameters);
       run.outputs[segment.name] = segments[segment.name];
     }
   }
