@@ -54,7 +54,7 @@ struct MiniFloat {
   }
 
   // The nearest level, a tie to the even code; beyond the largest the largest. The sign is kept, of zeros too. NaN gives
-  // NaN of its sign, or 0 where there is none.
+  // NaN of its sign, or, where there is none, what torchao makes of it: all but the top bits of the magnitude.
   static constexpr uint32_t Encode(float value) {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     const uint32_t sign = (bits >> 31) * kSignCode;
