@@ -39,15 +39,13 @@ ValueRange Union(const ValueRange& a, const ValueRange& b) {
 }
 
 bool SpoolsValues(const Plan& plan) {
-  return plan.NeedsSpool() && plan.passes[1].inputs.front().name == kSpooledValuesSegment;
+  return plan.direction == Direction::kQuantize && plan.NeedsRange();
 }
 
 KnownStatistics StatisticsFor(const Plan& plan, const ValueRange& range) {
   KnownStatistics known = plan.known;
   if (!SpoolsValues(plan)) return known;
-  if (plan.recipe.has_global_scale) {
-    known.global_scale = ParametersOf(plan, range, 0).global_scale;
-  } else if (plan.scheme.symmetric) {
+  if (plan.scheme.symmetric) {
     known.amax = range.amax;
   } else {
     known.min = range.lowest;

@@ -11,17 +11,12 @@
 namespace quantd::server {
 namespace {
 
-std::string CpuTargetOf(const ServerConfig& config) {
-  return config.cpu_target.empty() || config.cpu_target == "auto" ? std::string(CpuTarget()) : config.cpu_target;
-}
-
 ServiceOptions OptionsFor(const ServerConfig& config) {
   const ProcessIdentity identity = MakeProcessIdentity();
   ServiceOptions options;
   options.version = kVersion;
   options.server_instance = identity.server_instance;
   options.epoch = identity.epoch;
-  options.cpu_target = CpuTargetOf(config);
   options.compute_threads = ComputeThreads(config);
   options.spool_directory = config.spool_directory;
   options.limits = config.limits;

@@ -53,7 +53,7 @@ v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Ba
   response.set_server_instance(options.server_instance);
   response.set_epoch(options.epoch);
   response.add_devices(std::string(backend.name()));
-  response.set_cpu_target(options.cpu_target);
+  response.set_cpu_target(std::string(backend.target()));
   response.set_principal(caller.name);
   v1::Limits& limits = *response.mutable_limits();
   limits.set_frame_data_bytes_max(wire::kFrameDataBytesMax);

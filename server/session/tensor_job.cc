@@ -60,7 +60,6 @@ bool SpoolsScales(const Plan& plan) {
 // With which statistics in the header the plan would need no spool.
 std::string MissingStatistics(const Plan& plan) {
   if (SpoolsScales(plan)) return "offset";
-  if (plan.recipe.has_global_scale) return "global_scale";
   return plan.scheme.symmetric ? "amax" : "min and statistics.max";
 }
 
@@ -417,8 +416,12 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
         {{"element", std::to_string(result.first_nonfinite_element)}});
   }
   consumed_bytes_ += run.input_bytes;
-  found_.Merge(result);
-  if (run.units.pass == 0) AddToScaleMean(run);
+  if (run.units.pass == 0) {
+    found_.Merge(result);
+    AddToScaleMean(run);
+  } else {
+    found_.errors.Merge(result.errors);  // spooled values have been looked at before
+  }
   summary_.queue_time += run.queue_time;
   summary_.compute_time += run.compute_time;
   for (OutputPiece& piece : run.pieces) AddPiece(std::move(piece), pieces);
@@ -448,7 +451,8 @@ void TensorJob::StartSecondPass() {
 
 void TensorJob::AddWholeTensorOutputs(std::vector<OutputPiece>& pieces) {
   for (const SegmentLayout& segment : pass().outputs) {
-    if (!segment.whole_tensor()) continue;
+    // A row's segment has no bytes, not even for each unit, where the rows have no elements.
+    if (!segment.whole_tensor() || segment.bytes == 0) continue;
     auto bytes = std::make_shared<std::vector<std::byte>>(WholeTensorBytes(*plan_, segment, parameters_));
     OutputPiece piece{segment.name, 0, *bytes, bytes, std::nullopt};
     if (request_.checksum_kind != ChecksumKind::kNone) piece.crc32c = ExtendCrc32c(0, piece.bytes);

@@ -40,14 +40,16 @@ TEST_F(RunCommandLineTest, TheCpuTargetIsOfTheServerInThisProcessOnly) {
 }
 
 TEST_F(RunCommandLineTest, SchemesShowsWhatEachNeedsAndPromises) {
-  client_->schemes = {{.scheme = {"toy", {}, 1},
-                       .summary = "A toy.",
-                       .byte_equal_to = "toylib 1.0",
-                       .error_bound = "half a step",
-                       .constraints = {"columns are a multiple of 8"},
-                       .overrides = {{"group_size", {"8", "16"}, "8"}},
-                       .segments = {"codes", "scales"},
-                       .bits_per_weight = 4.5}};
+  SchemeDescription toy;
+  toy.scheme = {"toy", {}, 1};
+  toy.summary = "A toy.";
+  toy.byte_equal_to = "toylib 1.0";
+  toy.error_bound = "half a step";
+  toy.constraints = {"columns are a multiple of 8"};
+  toy.overrides = {{"group_size", {"8", "16"}, "8"}};
+  toy.segments = {"codes", "scales"};
+  toy.bits_per_weight = 4.5;
+  client_->schemes = {toy};
   EXPECT_EQ(Run({"schemes"}), ExitCode::kOk);
   for (const char* line : {"toy  (4.500 bits/weight, revision 1)\n", "  byte-equal to toylib 1.0\n",
                            "  error: half a step\n", "  needs: columns are a multiple of 8\n",
