@@ -42,7 +42,12 @@ StripEncoder::StripEncoder(const KernelTable& kernels, const Plan& plan, const U
 }
 
 void StripEncoder::Examine(const Strip& strip) {
-  if (!FindRange(strip)) ExamineNonfinite(strip, result_);
+  if (FindRange(strip)) return;
+  ExamineNonfinite(strip, result_);
+  if (plan_.scheme.nonfinite != NonfinitePolicy::kSaturate) return;
+  // The scale must cover what infinities will become.
+  const std::vector<float> finite = Saturated(strip);
+  FindRange(AsFloat32(strip, finite));
 }
 
 void StripEncoder::Encode(const Strip& strip, std::byte* scales, std::byte* codes) {
@@ -128,6 +133,7 @@ void StripEncoder::EncodeRows(const KernelTable& kernels, const Strip& strip, st
             .highest = recipe_.highest,
             .code_xor = recipe_.code_xor,
             .ieee_overflow = recipe_.ieee_overflow,
+            .unsigned_zero = recipe_.unsigned_zero,
             .codes = codes + row * plan_.row_code_bytes});
   }
 }
@@ -141,7 +147,9 @@ void StripEncoder::EncodeNonfinite(const Strip& strip, std::byte* scales, std::b
   }
   // A batch that will be rejected is saturated too, so that no byte of the output stays what it was.
   const std::vector<float> finite = Saturated(strip);
+  const ValueRange range_of_finite = result_.range;
   Encode(AsFloat32(strip, finite), scales, codes);
+  result_.range = range_of_finite;
 }
 
 void StripEncoder::AddErrorsOf(const Strip& strip, const float* scales, const std::byte* codes) {

@@ -106,9 +106,10 @@ absl::Status CheckStatistics(const Scheme& scheme, Direction direction, const Kn
   return CheckStatisticsValues(known);
 }
 
+// A tensor without elements has no rows, but columns: sizes of units are more than 0 all the same.
 void SetRowsAndColumns(Plan& plan) {
-  plan.columns = plan.shape.empty() ? 1 : plan.shape.back();
-  plan.rows = plan.element_count == 0 ? 0 : plan.element_count / plan.columns;
+  plan.columns = plan.shape.empty() ? 1 : std::max<uint64_t>(plan.shape.back(), 1);
+  plan.rows = plan.element_count / plan.columns;
 }
 
 absl::Status SetRuns(Plan& plan) {
@@ -125,7 +126,7 @@ absl::Status SetRuns(Plan& plan) {
       plan.unit_elements = uint64_t{scheme.block_size} * (scheme.double_quant ? scheme.nested_block_size : 1);
       return absl::OkStatus();
     case Grouping::kGroup:
-      if (plan.columns % scheme.group_size != 0) {
+      if (plan.element_count > 0 && plan.columns % scheme.group_size != 0) {
         return InvalidArgument(
             reason::kInvalidShape,
             absl::StrCat("rows of ", plan.columns, " elements cannot be cut into groups of ", scheme.group_size,
@@ -145,9 +146,7 @@ absl::Status SetRuns(Plan& plan) {
       plan.unit_rows = scheme.tile_rows;
       break;
   }
-  // A tensor without elements has no units either, but sizes are divided by what they would have.
-  plan.run_elements = std::max<uint64_t>(plan.run_elements, 1);
-  plan.unit_elements = plan.unit_rows == 0 ? plan.run_elements : std::max<uint64_t>(plan.unit_rows * plan.columns, 1);
+  plan.unit_elements = plan.unit_rows == 0 ? plan.run_elements : plan.unit_rows * plan.columns;
   const uint64_t row_bits = plan.columns * static_cast<uint64_t>(InfoOf(plan.recipe.element).bits);
   plan.row_code_bytes = plan.recipe.packed_words ? CeilDiv(row_bits, 32) * 4 : CeilDiv(row_bits, 8);
   return absl::OkStatus();

@@ -15,10 +15,10 @@ constexpr std::string_view kCompressedTensors = "compressed-tensors 0.20.0 on CU
 constexpr std::string_view kTorchao = "torchao 0.18.0";
 constexpr std::string_view kGguf = "gguf 0.19.0";
 
-const Values kRejectOrSaturate = {"reject", "saturate"};
-const Values kEveryPolicy = {"reject", "saturate", "library"};
-const Values kBlockSizes = {"32", "64", "128", "256", "512", "1024", "2048", "4096"};
-const Values kStrictScaleDtypes = {"float32", "float16", "bfloat16", "input"};
+Values RejectOrSaturate() { return {"reject", "saturate"}; }
+Values EveryPolicy() { return {"reject", "saturate", "library"}; }
+Values BlockSizes() { return {"32", "64", "128", "256", "512", "1024", "2048", "4096"}; }
+Values StrictScaleDtypes() { return {"float32", "float16", "bfloat16", "input"}; }
 
 constexpr std::string_view kGroupConstraint = "columns (the last extent) are a multiple of group_size";
 
@@ -52,11 +52,11 @@ Preset BitsandbytesFourBit(std::string name, Element element, std::string summar
   Preset preset = Define(std::move(name), element, Arithmetic::kBitsandbytes, Grouping::kBlock, std::move(summary),
                          kBitsandbytes, std::move(error_bound));
   preset.restrictions = {{"element", {std::string(InfoOf(element).name)}, std::move(why_element)},
-                         {"block_size", kBlockSizes, ""},
+                         {"block_size", BlockSizes(), ""},
                          {"arithmetic",
                           {"bitsandbytes"},
                           "the preset's bytes are those of bitsandbytes; the preset nf4 has strict arithmetic"},
-                         {"nonfinite", kEveryPolicy, ""}};
+                         {"nonfinite", EveryPolicy(), ""}};
   SetDoubleQuant(preset);
   return preset;
 }
@@ -66,7 +66,7 @@ Preset BitsandbytesDynamic8() {
                          "Dynamic 8-bit code with one absmax per block, as bitsandbytes' optimizers store their states.",
                          kBitsandbytes, "0.0071 · absmax of the block");
   preset.defaults.block_size = 256;
-  preset.restrictions = {{"block_size", kBlockSizes, ""}, {"nonfinite", kEveryPolicy, ""}};
+  preset.restrictions = {{"block_size", BlockSizes(), ""}, {"nonfinite", EveryPolicy(), ""}};
   return preset;
 }
 
@@ -75,7 +75,7 @@ Preset BitsandbytesInt8() {
                          "LLM.int8: one absmax per row. float16 as bitsandbytes; bfloat16 and float32 by the same formula "
                          "without the library's detour through float16.",
                          "bitsandbytes 0.50.2 on CUDA, for float16", "absmax of the row / 254");
-  preset.restrictions = {{"nonfinite", kEveryPolicy, ""}};
+  preset.restrictions = {{"nonfinite", EveryPolicy(), ""}};
   return preset;
 }
 
@@ -95,9 +95,9 @@ Preset Strict(std::string name, Element element, Grouping grouping, std::string 
                          {"group_size", sizes, ""},
                          {"tile_rows", {"16", "32", "64", "128", "256"}, ""},
                          {"tile_cols", {"16", "32", "64", "128", "256"}, ""},
-                         {"scale_dtype", kStrictScaleDtypes, ""},
+                         {"scale_dtype", StrictScaleDtypes(), ""},
                          {"nonfinite",
-                          kRejectOrSaturate,
+                          RejectOrSaturate(),
                           "the element has no code for NaN or infinity, and strict arithmetic follows no library"},
                          {"arithmetic", {"strict"}, "presets that begin with a library's name have its arithmetic"}};
   return preset;
@@ -126,7 +126,7 @@ Preset StrictFp8(std::string name, Element element, std::string summary, std::st
   for (Restriction& restriction : preset.restrictions) {
     if (restriction.field == "grouping") restriction.values.insert(restriction.values.begin(), "none");
     if (restriction.field == "scale_dtype") restriction.values.insert(restriction.values.begin(), "none");
-    if (restriction.field == "nonfinite") restriction.values = kEveryPolicy;
+    if (restriction.field == "nonfinite") restriction.values = EveryPolicy();
   }
   preset.restrictions.push_back({"overflow", {"saturate", "ieee"}, ""});
   return preset;
@@ -136,7 +136,7 @@ Preset Cast(std::string name, Element element, std::string summary, std::string 
   Preset preset = Define(std::move(name), element, Arithmetic::kStrict, Grouping::kNone, std::move(summary),
                          "IEEE 754 round to nearest even", std::move(error_bound));
   preset.defaults.scale_dtype = ScaleDtype::kNone;
-  preset.restrictions = {{"nonfinite", kEveryPolicy, ""}};
+  preset.restrictions = {{"nonfinite", EveryPolicy(), ""}};
   return preset;
 }
 
@@ -149,7 +149,7 @@ Preset Mx(std::string name, Element element, std::string summary, std::string er
   preset.defaults.scale_dtype = ScaleDtype::kE8m0;
   preset.restrictions = {{"group_size", {"32"}, "the OCP MX formats have groups of 32"},
                          {"scale_rule", {"floor", "ceil", "even", "rceil"}, ""},
-                         {"nonfinite", kEveryPolicy, ""}};
+                         {"nonfinite", EveryPolicy(), ""}};
   return preset;
 }
 
@@ -161,7 +161,7 @@ Preset CompressedTensors(std::string name, Element element, Grouping grouping, s
                          kCompressedTensors, std::move(error_bound));
   preset.defaults.scale_dtype = ScaleDtype::kInput;
   preset.restrictions = {{"scale_dtype", {"input", "float32", "float16", "bfloat16"}, "loaders expect the weight's own"},
-                         {"nonfinite", kRejectOrSaturate, "the library's bytes for NaN and infinity are undefined"}};
+                         {"nonfinite", RejectOrSaturate(), "the library's bytes for NaN and infinity are undefined"}};
   return preset;
 }
 
@@ -200,7 +200,7 @@ Preset Ggml(std::string name, Element element, bool symmetric, std::string summa
   preset.defaults.symmetric = symmetric;
   preset.defaults.scale_dtype = ScaleDtype::kFloat16;
   preset.restrictions = {{"group_size", {"32"}, "ggml's blocks have 32 elements"},
-                         {"nonfinite", kRejectOrSaturate, "the library's bytes for NaN and infinity are undefined"}};
+                         {"nonfinite", RejectOrSaturate(), "the library's bytes for NaN and infinity are undefined"}};
   return preset;
 }
 

@@ -64,16 +64,20 @@ std::string Quoted(const std::string& text) {
                                         : absl::StrCat("'", text.substr(0, kQuotedBytesMax), "...'");
 }
 
+// Why the preset restricts the field, in parentheses; empty if there is nothing to say.
+std::string Reason(const Preset& preset, const std::string& field) {
+  const Restriction* restriction = RestrictionOf(preset, field);
+  return restriction == nullptr || restriction->why.empty() ? "" : absl::StrCat(" (", restriction->why, ")");
+}
+
 std::string ValueMessage(const Preset& preset, const OverrideInfo& info, const std::string& value) {
-  const Restriction* restriction = RestrictionOf(preset, info.name);
-  const std::string why = restriction != nullptr ? absl::StrCat(" (", restriction->why, ")") : std::string();
+  const std::string why = Reason(preset, info.name);
   return absl::StrCat(preset.info.name, " does not take ", info.name, "=", Quoted(value), why,
                       "; possible: ", absl::StrJoin(info.values, ", "));
 }
 
 std::string NameMessage(const Preset& preset, const std::string& name) {
-  const Restriction* restriction = RestrictionOf(preset, name);
-  const std::string why = restriction != nullptr ? absl::StrCat(" (", restriction->why, ")") : std::string();
+  const std::string why = Reason(preset, name);
   const auto append_name = [](std::string* out, const OverrideInfo& info) { *out += info.name; };
   return absl::StrCat(preset.info.name, " has no override ", Quoted(name), why,
                       "; possible: ", absl::StrJoin(preset.info.overrides, ", ", append_name));
@@ -106,9 +110,19 @@ absl::Status CheckCombination(const Scheme& scheme) {
                               "double quantization stores the scales itself; leave scale_dtype at float32");
   }
   if ((scheme.scale_dtype == ScaleDtype::kNone) != (scheme.grouping == Grouping::kNone)) {
-    return InvalidCombination("grouping", "grouping=none and scale_dtype=none mean the same, a cast; set both or neither");
+    return InvalidCombination("grouping", "grouping=none and scale_dtype=none mean the same, a cast; set one or both");
   }
   return absl::OkStatus();
+}
+
+// grouping=none and scale_dtype=none follow from each other where the caller does not say otherwise.
+void CompleteCast(const SchemeRequest& request, Scheme& scheme) {
+  if (scheme.scale_dtype == ScaleDtype::kNone && !request.overrides.contains("grouping")) {
+    scheme.grouping = Grouping::kNone;
+  }
+  if (scheme.grouping == Grouping::kNone && !request.overrides.contains("scale_dtype")) {
+    scheme.scale_dtype = ScaleDtype::kNone;
+  }
 }
 
 // Members that mean nothing in the scheme are the same in all equal schemes.
@@ -150,6 +164,7 @@ absl::StatusOr<Scheme> ResolveScheme(const SchemeRequest& request) {
   for (const auto& [name, value] : request.overrides) {
     QUANTD_RETURN_IF_ERROR(ApplyOverride(*preset, name, value, scheme));
   }
+  CompleteCast(request, scheme);
   QUANTD_RETURN_IF_ERROR(CheckOverridesMatter(request, scheme));
   QUANTD_RETURN_IF_ERROR(CheckCombination(scheme));
   ClearMeaningless(scheme);

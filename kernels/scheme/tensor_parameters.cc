@@ -76,8 +76,11 @@ std::vector<std::byte> WholeTensorBytes(const Plan& plan, const SegmentLayout& s
   if (segment.name == kGlobalScaleSegment) return BytesOf(parameters.global_scale);
   if (segment.name == kScalesSegment) return BytesOf(parameters.scale.stored, segment.bytes);
   if (segment.name == kZeroPointsSegment) return BytesOf(static_cast<int8_t>(parameters.scale.zero));
-  std::vector<std::byte> shape = BytesOf(plan.rows);  // weight_shape
-  const std::vector<std::byte> columns = BytesOf(plan.columns);
+  // weight_shape. The plan's own rows and columns are others where there are no elements.
+  uint64_t row_count = 1;
+  for (size_t i = 0; i + 1 < plan.shape.size(); ++i) row_count *= plan.shape[i];
+  std::vector<std::byte> shape = BytesOf(row_count);
+  const std::vector<std::byte> columns = BytesOf(plan.shape.empty() ? uint64_t{1} : plan.shape.back());
   shape.insert(shape.end(), columns.begin(), columns.end());
   return shape;
 }

@@ -451,8 +451,7 @@ void TensorJob::StartSecondPass() {
 
 void TensorJob::AddWholeTensorOutputs(std::vector<OutputPiece>& pieces) {
   for (const SegmentLayout& segment : pass().outputs) {
-    // A row's segment has no bytes, not even for each unit, where the rows have no elements.
-    if (!segment.whole_tensor() || segment.bytes == 0) continue;
+    if (!segment.whole_tensor()) continue;
     auto bytes = std::make_shared<std::vector<std::byte>>(WholeTensorBytes(*plan_, segment, parameters_));
     OutputPiece piece{segment.name, 0, *bytes, bytes, std::nullopt};
     if (request_.checksum_kind != ChecksumKind::kNone) piece.crc32c = ExtendCrc32c(0, piece.bytes);

@@ -38,15 +38,17 @@ float RangeOf(const ReferenceOptions& options) {
 GroupParameters FloatScale(const ReferenceTensor& tensor, const ReferenceRange& range) {
   const ReferenceOptions& options = tensor.options;
   const DataType type = tensor.ScaleType();
+  // Beyond the type the library's scale is infinite and its bytes of no use; here it ends at the largest value.
+  const float largest = type == DataType::kFloat16 ? 65504.0f : type == DataType::kBFloat16 ? 0x1.fep127f : 0x1.fffffep127f;
   GroupParameters group;
   if (HasZeroPoints(options)) {
-    const float spread = RoundedTo(type, Difference(range.high, range.low));
+    const float spread = std::min(RoundedTo(type, Difference(range.high, range.low)), largest);
     group.divisor = RoundedTo(type, Quotient(spread, static_cast<float>(Steps(options))));
     const float steps_below_zero = RoundedTo(type, Quotient(range.low, group.divisor));
     const float exact = RoundedTo(type, Difference(static_cast<float>(LowestInteger(options)), steps_below_zero));
     group.zero_point = RoundToInteger(exact, LowestInteger(options), HighestInteger(options));
   } else {
-    group.divisor = RoundedTo(type, Quotient(range.amax, RangeOf(options)));
+    group.divisor = std::min(RoundedTo(type, Quotient(range.amax, RangeOf(options))), largest);
   }
   if (group.divisor == 0) group.divisor = Epsilon(type);
   return group;

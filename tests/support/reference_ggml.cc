@@ -77,7 +77,9 @@ Bytes EncodeBytes(std::span<const float> values) {
 
 // Q4_1, Q5_1
 Bytes EncodeFromMinimum(const ReferenceOptions& options, std::span<const float> values) {
-  const auto [minimum, maximum] = std::ranges::minmax(values);
+  // Of equal ones, as zeros of both signs are, the first.
+  const float minimum = std::ranges::min(values);
+  const float maximum = std::ranges::max(values);
   const float scale = Quotient(Difference(maximum, minimum), static_cast<float>(HighestCode(options)));
   const float inverse = Inverse(scale);
   std::vector<int> codes;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
 #include "kernels/scheme/scale_mean.h"
@@ -67,11 +68,7 @@ void RunBatch(Backend& backend, const Plan& plan, UnitBatch batch, SegmentBytes&
   }
 }
 
-// Of the spooled scales; 0 where the spool holds something else.
-float MeanOf(const Plan& plan, const SegmentBytes& segments) {
-  const auto spooled = segments.find(kSpooledScalesSegment);
-  if (spooled == segments.end()) return 0;
-  const Bytes& scales = spooled->second;
+float MeanOf(const Plan& plan, const Bytes& scales) {
   ScaleMean mean;
   const uint64_t nested_bytes = plan.passes[1].inputs[0].unit_bytes;
   for (uint64_t begin = 0; begin < scales.size(); begin += nested_bytes) {
@@ -87,10 +84,14 @@ TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inpu
                     bool error_metrics) {
   TensorRun run;
   SegmentBytes segments = inputs;
-  TensorParameters parameters;
+  TensorParameters parameters = ParametersOf(plan, {}, 0);
   for (uint32_t pass = 0; pass < plan.passes.size(); ++pass) {
-    const bool all_known = plan.direction == Direction::kQuantize && pass + 1 == plan.passes.size();
-    if (all_known) parameters = ParametersOf(plan, run.result.range, MeanOf(plan, segments));
+    if (pass == 1) {
+      const auto scales = segments.find(kSpooledScalesSegment);
+      parameters =
+          ParametersOf(plan, run.result.range, scales == segments.end() ? 0.0f : MeanOf(plan, scales->second));
+      run.result = plan.scheme.double_quant ? run.result : BatchResult{};
+    }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) segments[segment.name].resize(segment.bytes);
     for (uint64_t begin = 0; begin < plan.unit_count(); begin += std::min(units_per_batch, plan.unit_count())) {
       const uint64_t end = begin + std::min(units_per_batch, plan.unit_count() - begin);
@@ -98,7 +99,7 @@ TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inpu
                             .begin_unit = begin,
                             .end_unit = end,
                             .parameters = parameters,
-                            .error_metrics = error_metrics && all_known};
+                            .error_metrics = error_metrics};
       RunBatch(backend, plan, batch, segments, run.result);
     }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) {

@@ -18,11 +18,11 @@ using SegmentBytes = std::map<std::string, Bytes, std::less<>>;
 
 struct TensorRun {
   SegmentBytes outputs;  // what is spooled included
-  BatchResult result;    // of all batches together
+  BatchResult result;    // of all batches of the last pass over the values together
 };
 
-// Runs every pass in batches of `units_per_batch` units, and finds between them what the second needs. Buffers are
-// unaligned, and a byte written outside them is a test failure.
+// Runs every pass in batches of `units_per_batch` units. Between two passes it computes what the whole tensor
+// shares. Buffers are unaligned, and a byte written outside them is a test failure.
 TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inputs,
                     uint64_t units_per_batch = UINT64_MAX, bool error_metrics = false);
 
