@@ -38,9 +38,7 @@ ValueRange Union(const ValueRange& a, const ValueRange& b) {
   return {std::max(a.amax, b.amax), std::min(a.lowest, b.lowest), std::max(a.highest, b.highest)};
 }
 
-bool SpoolsValues(const Plan& plan) {
-  return plan.direction == Direction::kQuantize && plan.NeedsRange();
-}
+bool SpoolsValues(const Plan& plan) { return plan.direction == Direction::kQuantize && plan.NeedsRange(); }
 
 KnownStatistics StatisticsFor(const Plan& plan, const ValueRange& range) {
   KnownStatistics known = plan.known;
