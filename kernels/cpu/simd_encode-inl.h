@@ -23,6 +23,13 @@ template <Transform kTransform>
 inline constexpr float kSmallestFactor = kTransform == Transform::kMultiplyFtz ? 0x1p-126f : 0x1p-80f;
 inline constexpr float kLargestFactor = 0x1p100f;
 
+// The portable loop, as it is compiled for every machine.
+template <Transform kTransform, class Format, class Values>
+void PortableEncodeOf(const EncodeJob& job) {
+  kBaselineKernels.encode[static_cast<size_t>(kTransform)][static_cast<size_t>(Format::kElement)]
+                         [kFloatTypeIndexOf<Values>](job);
+}
+
 template <class L, Transform kTransform, class Format, class Values>
 class Encoder {
   using Float = typename L::Float;
@@ -176,7 +183,7 @@ class Encoder {
     part.element_count = count;
     part.factors += run;
     if (kTransform == Transform::kDivideAddZero) part.zeros += run;
-    PortableEncode<kTransform, Format, Values>(part);
+    PortableEncodeOf<kTransform, Format, Values>(part);
   }
 
   const EncodeJob& job_;
@@ -187,7 +194,7 @@ template <class L, Transform kTransform, class Format, class Values>
 void SimdEncode(const EncodeJob& job) {
   using Kernel = Encoder<L, kTransform, Format, Values>;
   if (job.run_elements < L::kLanes || !Kernel::CanEncode(job)) {
-    PortableEncode<kTransform, Format, Values>(job);
+    PortableEncodeOf<kTransform, Format, Values>(job);
     return;
   }
   Kernel kernel(job);
