@@ -40,6 +40,10 @@ struct Avx2Lanes {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
     _mm_storel_epi64(static_cast<__m128i*>(target), _mm_packus_epi16(words, words));
   }
+  static Int FromEights(const uint64_t (&e)[4]) {
+    return _mm256_setr_epi64x(static_cast<long long>(e[0]), static_cast<long long>(e[1]), static_cast<long long>(e[2]),
+                              static_cast<long long>(e[3]));
+  }
   static Int Splat(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
   static Float Splat(float value) { return _mm256_set1_ps(value); }
   static Int SplatWords(uint16_t value) { return _mm256_set1_epi16(static_cast<short>(value)); }

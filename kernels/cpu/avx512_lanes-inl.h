@@ -29,6 +29,11 @@ struct Avx512Lanes {
   static void StoreBytes(void* target, Int values) {
     _mm_storeu_si128(static_cast<__m128i*>(target), _mm512_cvtepi32_epi8(values));
   }
+  static Int FromEights(const uint64_t (&e)[8]) {
+    return _mm512_set_epi64(static_cast<long long>(e[7]), static_cast<long long>(e[6]), static_cast<long long>(e[5]),
+                            static_cast<long long>(e[4]), static_cast<long long>(e[3]), static_cast<long long>(e[2]),
+                            static_cast<long long>(e[1]), static_cast<long long>(e[0]));
+  }
   static Int Splat(uint32_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
   static Float Splat(float value) { return _mm512_set1_ps(value); }
   static Int SplatWords(uint16_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }

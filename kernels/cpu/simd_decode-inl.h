@@ -111,7 +111,7 @@ class Decoder {
                                    const Restorer<L>& r2, const Restorer<L>& r3, std::byte* values) const {
     alignas(64) std::byte widened[kWidens ? L::kStep : 1];
     if constexpr (kWidens) {
-      UnpackSigned<L, Format>(codes, job_.code_xor, widened);
+      L::StoreInts(widened, UnpackSigned<L, Format>(codes, job_.code_xor));
       codes = widened;
     }
     constexpr size_t kPairBytes = 2 * L::kLanes * (kWidens ? 8 : Format::kBits) / 8;
