@@ -49,6 +49,8 @@ class Backend {
 
   // Name for people and for Summary.device: "cpu".
   virtual std::string_view name() const = 0;
+  // Which of its kinds of code computes, for people: an instruction set such as "avx512".
+  virtual std::string_view target() const = 0;
 
   // Computes the batch on the calling thread and writes exactly the bytes that its units own of every per-unit output,
   // nothing beside them. With NonfinitePolicy::kReject and non-finite input the outputs are unspecified and the result

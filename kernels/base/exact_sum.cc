@@ -8,6 +8,7 @@ namespace quantd {
 namespace {
 
 constexpr uint32_t kTermsMax = 1u << 30;
+__extension__ using Wide = unsigned __int128;
 
 }  // namespace
 
@@ -20,7 +21,7 @@ void ExactSum::Add(double value) {
   const uint64_t exponent = bits >> 52 & 0x7ff;
   const uint64_t significand = (bits & 0xfffffffffffffu) | (exponent != 0 ? uint64_t{1} << 52 : 0);
   const uint64_t shift = exponent != 0 ? exponent - 1 : 0;  // of the significand's last bit, from 2^-1074
-  const auto wide = static_cast<unsigned __int128>(significand) << shift % kLimbBits;
+  const auto wide = static_cast<Wide>(significand) << shift % kLimbBits;
   const int64_t sign = (bits >> 63) != 0 ? -1 : 1;
   for (uint64_t i = 0; i < 3; ++i) {
     limbs_[shift / kLimbBits + i] += sign * static_cast<int64_t>(static_cast<uint64_t>(wide >> (i * kLimbBits)) & 0xffffffffu);

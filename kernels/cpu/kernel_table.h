@@ -59,6 +59,7 @@ struct EncodeJob {
   float highest;
   uint32_t code_xor;
   bool ieee_overflow;  // of small floats: no clamping
+  bool unsigned_zero;  // of small floats: a transformed -0 has no sign
   std::byte* codes;
 };
 using EncodeFunction = void (*)(const EncodeJob& job);

@@ -1,17 +1,16 @@
 #include "kernels/cpu/nested_scales.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "kernels/cpu/value_types.h"
-#include "kernels/format/block_arithmetic.h"
+#include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/dynamic8.h"
+#include "kernels/format/mini_float.h"
+#include "kernels/format/strict_scales.h"
 
 namespace quantd {
 namespace {
-
-using Rules = BitsandbytesArithmetic;
 
 // As fmaxf finds it from -FLT_MAX up: NaN is passed over, and the padding of a short block counts.
 float LibraryAbsmax(const float* values, uint32_t count) {
@@ -23,25 +22,51 @@ float LibraryAbsmax(const float* values, uint32_t count) {
   return absmax;
 }
 
-}  // namespace
+// bitsandbytes' own.
+struct NestedDynamic8 {
+  static RunScale ScaleOf(float absmax) { return BitsandbytesAbsmax::Make({absmax, 0, 0}, {}); }
+  static uint32_t Encode(float difference, float factor) { return Dynamic8::Encode(MultiplyFtz(difference, factor)); }
+  static float Decode(uint32_t code, float scale) { return MultiplyFtz(Dynamic8::Decode(code), scale); }
+};
 
-void EncodeNestedBlock(const std::byte* scales, uint32_t count, float offset, std::byte* codes,
-                       std::byte* nested_scale) {
+// The QLoRA paper's wording, in strict arithmetic.
+struct NestedE4m3 {
+  static RunScale ScaleOf(float absmax) {
+    return StrictSymmetric<Float32Scale>::Make({absmax, 0, 0}, {.divisor = Fp8E4m3::kLargest});
+  }
+  static uint32_t Encode(float difference, float factor) { return Fp8E4m3::Encode(difference / factor); }
+  static float Decode(uint32_t code, float scale) { return Fp8E4m3::Decode(code) * scale; }
+};
+
+template <class Nested>
+void EncodeBlock(const std::byte* scales, uint32_t count, float offset, std::byte* codes, std::byte* nested_scale) {
   float differences[kNestedBlockScales];
   for (uint32_t i = 0; i < count; ++i) differences[i] = LoadUnaligned<float>(scales + i * sizeof(float)) - offset;
-  const float scale = Rules::ScaleOf(LibraryAbsmax(differences, count));
-  const float factor = Rules::FactorOf(scale);
-  for (uint32_t i = 0; i < count; ++i) {
-    codes[i] = static_cast<std::byte>(Dynamic8::Encode(Rules::Normalize(differences[i], factor)));
-  }
-  StoreUnaligned(nested_scale, scale);
+  const RunScale scale = Nested::ScaleOf(LibraryAbsmax(differences, count));
+  for (uint32_t i = 0; i < count; ++i) codes[i] = static_cast<std::byte>(Nested::Encode(differences[i], scale.factor));
+  StoreUnaligned(nested_scale, scale.stored);
 }
 
-void DecodeNestedBlock(const std::byte* codes, uint32_t count, float nested_scale, float offset, std::byte* scales) {
+template <class Nested>
+void DecodeBlock(const std::byte* codes, uint32_t count, float nested_scale, float offset, std::byte* scales) {
   for (uint32_t i = 0; i < count; ++i) {
-    const float difference = Rules::Restore(Dynamic8::Decode(static_cast<uint8_t>(codes[i])), nested_scale);
+    const float difference = Nested::Decode(static_cast<uint8_t>(codes[i]), nested_scale);
     StoreUnaligned(scales + i * sizeof(float), difference + offset);
   }
+}
+
+}  // namespace
+
+void EncodeNestedBlock(NestedCode code, const std::byte* scales, uint32_t count, float offset, std::byte* codes,
+                       std::byte* nested_scale) {
+  const auto encode = code == NestedCode::kDynamic8 ? EncodeBlock<NestedDynamic8> : EncodeBlock<NestedE4m3>;
+  encode(scales, count, offset, codes, nested_scale);
+}
+
+void DecodeNestedBlock(NestedCode code, const std::byte* codes, uint32_t count, float nested_scale, float offset,
+                       std::byte* scales) {
+  const auto decode = code == NestedCode::kDynamic8 ? DecodeBlock<NestedDynamic8> : DecodeBlock<NestedE4m3>;
+  decode(codes, count, nested_scale, offset, scales);
 }
 
 }  // namespace quantd

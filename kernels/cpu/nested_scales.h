@@ -4,15 +4,18 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/format/element.h"
+
 namespace quantd {
 
 inline constexpr uint32_t kNestedBlockScales = 256;
 
 // One nested block of `count` (1 to 256) float32 scales: one code byte each, and one float32 nested scale.
-void EncodeNestedBlock(const std::byte* scales, uint32_t count, float offset, std::byte* codes,
+void EncodeNestedBlock(NestedCode code, const std::byte* scales, uint32_t count, float offset, std::byte* codes,
                        std::byte* nested_scale);
 
 // The reverse.
-void DecodeNestedBlock(const std::byte* codes, uint32_t count, float nested_scale, float offset, std::byte* scales);
+void DecodeNestedBlock(NestedCode code, const std::byte* codes, uint32_t count, float nested_scale, float offset,
+                       std::byte* scales);
 
 }  // namespace quantd

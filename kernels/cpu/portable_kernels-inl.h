@@ -153,7 +153,7 @@ inline uint32_t Encoded(float value, const EncodeJob& job) {
     if constexpr (Format::kHasNan) {
       if (job.ieee_overflow) return Format::EncodeIeee(value);
     }
-    return Format::Encode(value);
+    return Format::Encode(job.unsigned_zero ? value + 0.0f : value);
   } else if constexpr (Format::kKind == ElementKind::kInteger) {
     if (value != value) return 0;
     return Format::Encode(Clamp(value, job.lowest, job.highest));

@@ -1,4 +1,4 @@
-#include <bit>
+#include <algorithm>
 #include <cfenv>
 #include <cmath>
 #include <cstring>
@@ -12,41 +12,19 @@
 #include "kernels/base/status_macros.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/float_environment.h"
+#include "kernels/cpu/known_answers.h"
 #include "kernels/cpu/value_types.h"
 #include "kernels/scheme/batch_layout.h"
 
 namespace quantd {
 namespace {
 
-// One nested block of 64-element blocks, and a ragged, odd rest.
-constexpr uint64_t kElements = 64 * 256 + 1001;
+// More than one nested block of 64-element blocks; columns that every group size of the presets divides.
+constexpr uint64_t kRows = 46;
+constexpr uint64_t kColumns = 384;
+constexpr uint64_t kElements = kRows * kColumns;
 constexpr float kOffset = 0.5f;
-
-struct KnownAnswer {
-  std::string_view preset;
-  bool double_quant;
-  DataType dtype;
-  uint32_t quantized_crc32c;    // of every per-unit output segment, in the plan's order
-  uint32_t dequantized_crc32c;  // of the values that come back
-};
-
-constexpr KnownAnswer kKnownAnswers[] = {
-    {"bnb-nf4", false, DataType::kFloat32, 0xda357168, 0x78e5ea02},
-    {"bnb-nf4", false, DataType::kFloat16, 0xbf0ffe2e, 0xb82f13a4},
-    {"bnb-nf4", false, DataType::kBFloat16, 0x0e8daab8, 0x6db4bbd2},
-    {"bnb-nf4", true, DataType::kFloat32, 0x32e8aa88, 0x5a3a8bfe},
-    {"bnb-nf4", true, DataType::kFloat16, 0xbc7b7a02, 0xa0bf6d50},
-    {"bnb-nf4", true, DataType::kBFloat16, 0x29a3961d, 0xb46d705c},
-    {"bnb-fp4", false, DataType::kFloat32, 0xe0001f86, 0xeff08b14},
-    {"bnb-fp4", false, DataType::kFloat16, 0xee61c4e7, 0xf658d454},
-    {"bnb-fp4", false, DataType::kBFloat16, 0x160e1208, 0x902646ed},
-    {"bnb-fp4", true, DataType::kFloat32, 0x6ffc8f8c, 0x787f14dc},
-    {"bnb-fp4", true, DataType::kFloat16, 0xb1241503, 0xfb06ede9},
-    {"bnb-fp4", true, DataType::kBFloat16, 0x4938a5fb, 0xa6d4f9aa},
-    {"nf4", false, DataType::kFloat32, 0x3b48e399, 0xd6d6d8ca},
-    {"nf4", false, DataType::kFloat16, 0xbb045346, 0xdf99c3c5},
-    {"nf4", false, DataType::kBFloat16, 0x5d5ffdd3, 0x02b71f02},
-};
+constexpr float kAmax = 0x1p10f;
 
 uint32_t Hash(uint32_t value) {
   value = (value ^ value >> 16) * 0x7feb352du;
@@ -94,21 +72,22 @@ class ScopedUpwardRounding {
 // The whole tensor in one batch of one pass, in memory of its own.
 class WholeTensor {
  public:
-  explicit WholeTensor(const Plan& plan) : plan_(plan), layout_(LayOut(plan.passes[0], plan.unit_count())) {
+  explicit WholeTensor(const Plan& plan)
+      : plan_(plan), layout_(LayOut(plan.passes[0], plan.unit_count())), parameters_(ParametersOf(plan, {}, 0)) {
     memory_.resize(layout_.bytes);
+    const Pass& pass = plan.passes[0];
+    for (size_t i = 0; i < pass.inputs.size(); ++i) {
+      whole_inputs_.emplace_back(pass.inputs[i].whole_tensor() ? pass.inputs[i].bytes : 0);
+    }
   }
 
-  // Null for a segment that the pass does not have.
-  std::byte* Input(std::string_view name) { return Find(plan_.passes[0].inputs, layout_.inputs, name); }
+  std::byte* Values() { return memory_.data() + layout_.inputs[0].offset; }
 
   absl::Status Run(Backend& backend) {
     const Pass& pass = plan_.passes[0];
-    UnitBatch batch{.end_unit = plan_.unit_count(), .offset = kOffset};
-    for (size_t i = 0; i < pass.inputs.size(); ++i) batch.inputs[i] = memory_.data() + layout_.inputs[i].offset;
+    UnitBatch batch{.end_unit = plan_.unit_count(), .parameters = parameters_};
+    for (size_t i = 0; i < pass.inputs.size(); ++i) batch.inputs[i] = Input(i);
     for (size_t i = 0; i < pass.outputs.size(); ++i) batch.outputs[i] = memory_.data() + layout_.outputs[i].offset;
-    const std::byte offset_bytes[4] = {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0x3f}};
-    static_assert(std::bit_cast<uint32_t>(kOffset) == 0x3f000000);
-    if (pass.inputs[0].whole_tensor()) batch.inputs[0] = offset_bytes;
     const std::atomic<bool> cancelled = false;
     const ScopedUpwardRounding hostile;
     return backend.Run(plan_, batch, cancelled).status();
@@ -116,59 +95,80 @@ class WholeTensor {
 
   uint32_t OutputCrc32c() const {
     uint32_t crc = 0;
-    for (size_t i = 0; i < layout_.outputs.size(); ++i) {
-      const SegmentLayout& segment = plan_.passes[0].outputs[i];
-      if (segment.whole_tensor()) continue;
-      crc = ExtendCrc32c(crc, {memory_.data() + layout_.outputs[i].offset, segment.bytes});
-    }
+    for (size_t i = 0; i < layout_.outputs.size(); ++i) crc = ExtendCrc32c(crc, Output(i));
     return crc;
   }
 
   // Copies what `quantized` made to the inputs of the same names.
   void TakeOutputsOf(const WholeTensor& quantized) {
-    for (size_t i = 0; i < quantized.layout_.outputs.size(); ++i) {
-      const SegmentLayout& segment = quantized.plan_.passes[0].outputs[i];
-      if (segment.whole_tensor()) continue;
-      std::memcpy(Input(segment.name), quantized.memory_.data() + quantized.layout_.outputs[i].offset, segment.bytes);
+    for (size_t i = 0; i < plan_.passes[0].inputs.size(); ++i) {
+      const auto& outputs = quantized.plan_.passes[0].outputs;
+      const auto made = std::ranges::find(outputs, plan_.passes[0].inputs[i].name, &SegmentLayout::name);
+      const std::vector<std::byte> bytes = quantized.Output(static_cast<size_t>(made - outputs.begin()));
+      std::ranges::copy(bytes, Input(i));
     }
   }
 
  private:
-  std::byte* Find(const std::vector<SegmentLayout>& segments, const std::vector<Area>& areas, std::string_view name) {
-    for (size_t i = 0; i < segments.size(); ++i) {
-      if (segments[i].name == name) return memory_.data() + areas[i].offset;
-    }
-    return nullptr;
+  std::byte* Input(size_t i) {
+    return plan_.passes[0].inputs[i].whole_tensor() ? whole_inputs_[i].data() : memory_.data() + layout_.inputs[i].offset;
+  }
+  std::vector<std::byte> Output(size_t i) const {
+    const SegmentLayout& segment = plan_.passes[0].outputs[i];
+    if (segment.whole_tensor()) return WholeTensorBytes(plan_, segment, parameters_);
+    const std::byte* const begin = memory_.data() + layout_.outputs[i].offset;
+    return {begin, begin + segment.bytes};
   }
 
   const Plan& plan_;
   BatchLayout layout_;
+  TensorParameters parameters_;
   std::vector<std::byte> memory_;
+  std::vector<std::vector<std::byte>> whole_inputs_;
 };
 
-absl::Status Check(Backend& backend, const KnownAnswer& known) {
-  const SchemeRequest request{
-      std::string(known.preset), {{"double_quant", known.double_quant ? "true" : "false"}, {"block_size", "64"}}, 0};
+// With every statistic of the whole tensor given, so that there is one pass.
+absl::StatusOr<Plan> OnePassPlan(const Scheme& scheme, DataType dtype) {
+  const uint64_t shape[] = {kRows, kColumns};
+  KnownStatistics known;
+  if (scheme.double_quant) known.offset = kOffset;
+  if (scheme.grouping == Grouping::kTensor || scheme.scale_dtype == ScaleDtype::kE4m3) known.amax = kAmax;
+  return MakePlan(scheme, Direction::kQuantize, dtype, shape, known);
+}
+
+struct Checksums {
+  uint32_t quantized = 0;
+  uint32_t dequantized = 0;
+};
+
+absl::StatusOr<Checksums> Compute(Backend& backend, std::string_view preset, bool double_quant, DataType dtype) {
+  SchemeRequest request{std::string(preset), {}, 0};
+  if (double_quant) request.overrides["double_quant"] = "true";
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request));
-  const KnownStatistics statistics{known.double_quant ? std::optional(kOffset) : std::nullopt};
-  const uint64_t shape[] = {kElements};
-  QUANTD_ASSIGN_OR_RETURN(const Plan quantize, MakePlan(scheme, Direction::kQuantize, known.dtype, shape, statistics));
-  QUANTD_ASSIGN_OR_RETURN(const Plan dequantize, MakePlan(scheme, Direction::kDequantize, known.dtype, shape));
+  QUANTD_ASSIGN_OR_RETURN(const Plan quantize, OnePassPlan(scheme, dtype));
+  QUANTD_ASSIGN_OR_RETURN(const Plan dequantize,
+                          MakePlan(quantize.scheme, Direction::kDequantize, dtype, quantize.shape));
   WholeTensor quantized(quantize);
-  Fill(known.dtype, quantized.Input(kValuesSegment));
+  Fill(dtype, quantized.Values());
   QUANTD_RETURN_IF_ERROR(quantized.Run(backend));
   WholeTensor dequantized(dequantize);
   dequantized.TakeOutputsOf(quantized);
   QUANTD_RETURN_IF_ERROR(dequantized.Run(backend));
-  if (quantized.OutputCrc32c() == known.quantized_crc32c && dequantized.OutputCrc32c() == known.dequantized_crc32c) {
+  return Checksums{quantized.OutputCrc32c(), dequantized.OutputCrc32c()};
+}
+
+absl::Status Check(Backend& backend, const KnownAnswer& known) {
+  QUANTD_ASSIGN_OR_RETURN(const Checksums computed, Compute(backend, known.preset, known.double_quant, known.dtype));
+  if (computed.quantized == known.quantized_crc32c && computed.dequantized == known.dequantized_crc32c) {
     return absl::OkStatus();
   }
   return MakeError(
       absl::StatusCode::kInternal, reason::kBackendFailed,
-      absl::StrCat("this machine computes wrong bytes for ", request.preset, known.double_quant ? " double_quant" : "",
-                   " ", std::string(InfoOf(known.dtype).name), " on ", std::string(backend.name()),
-                   " (CRC32C quantized ", absl::Hex(quantized.OutputCrc32c(), absl::kZeroPad8), ", dequantized ",
-                   absl::Hex(dequantized.OutputCrc32c(), absl::kZeroPad8), "); report it with the processor's model"));
+      absl::StrCat("this machine computes wrong bytes for ", std::string(known.preset),
+                   known.double_quant ? " double_quant" : "", " ", std::string(InfoOf(known.dtype).name), " on ",
+                   std::string(backend.name()), " (CRC32C quantized ", absl::Hex(computed.quantized, absl::kZeroPad8),
+                   ", dequantized ", absl::Hex(computed.dequantized, absl::kZeroPad8),
+                   "); report it with the processor's model"));
 }
 
 }  // namespace

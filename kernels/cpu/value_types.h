@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/base/data_type.h"
 #include "kernels/base/float16.h"
 
 namespace quantd {
@@ -49,6 +50,14 @@ struct BFloat16Values {
   static constexpr Bits Narrow(float value) { return Float32ToBFloat16(value); }
   static constexpr Bits Cast(float value) { return Narrow(value); }
 };
+
+// Calls function(Float32Values{}) or that of another type.
+template <class Function>
+auto WithValues(DataType type, Function function) {
+  if (type == DataType::kFloat16) return function(Float16Values{});
+  if (type == DataType::kBFloat16) return function(BFloat16Values{});
+  return function(Float32Values{});
+}
 
 // Loads and stores of any alignment.
 template <class T>

@@ -30,6 +30,7 @@ struct MiniFloat {
 
   // Codes of magnitudes; kNanCode is of use only if kHasNan.
   static constexpr uint32_t kNanCode = kSignCode - 1;
+  static constexpr uint32_t kNanStandIn = (2u << kMantissa) - 1;  // what torchao's casts make of NaN
   static constexpr uint32_t kOverflowCode =
       kSpecials == MiniFloatSpecials::kInfAndNan ? kSignCode - (1u << kMantissa) : kNanCode;
   static constexpr uint32_t kLargestCode = kHasNan ? kOverflowCode - 1 : kSignCode - 1;
@@ -54,12 +55,12 @@ struct MiniFloat {
   }
 
   // The nearest level, a tie to the even code; beyond the largest the largest. The sign is kept, of zeros too. NaN gives
-  // NaN of its sign, or 0 where there is none.
+  // NaN of its sign, or kNanStandIn with its sign where there is none.
   static constexpr uint32_t Encode(float value) {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     const uint32_t sign = (bits >> 31) * kSignCode;
     const float magnitude = std::bit_cast<float>(bits & 0x7fffffffu);
-    if (magnitude != magnitude) return kHasNan ? sign | kNanCode : 0;
+    if (magnitude != magnitude) return sign | (kHasNan ? kNanCode : kNanStandIn);
     return sign | EncodeMagnitude(magnitude < kLargest ? magnitude : kLargest);
   }
 

@@ -9,6 +9,7 @@
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/format/format_list.h"
+#include "kernels/scheme/segments.h"
 
 namespace quantd {
 namespace {
@@ -44,71 +45,131 @@ absl::StatusOr<uint64_t> CountElements(DataType dtype, std::span<const uint64_t>
   return count;
 }
 
-absl::Status CheckStatistics(const Scheme& scheme, Direction direction, const KnownStatistics& known) {
-  if (!known.offset.has_value()) return absl::OkStatus();
-  if (direction != Direction::kQuantize || !scheme.double_quant) {
-    return InvalidArgument(reason::kUnusedStatistic,
-                           "the offset is used only by Quantize with double_quant=true; leave it out",
-                           {{"statistic", "offset"}});
+absl::Status UnusedStatistic(const std::string& name, const std::string& message) {
+  return InvalidArgument(reason::kUnusedStatistic, message, {{"statistic", name}});
+}
+absl::Status InvalidStatistic(const std::string& name, const std::string& message) {
+  return InvalidArgument(reason::kInvalidStatistic, message, {{"statistic", name}});
+}
+
+absl::Status CheckStatisticsAreUsed(const Scheme& scheme, Direction direction, const KnownStatistics& known) {
+  const bool quantize = direction == Direction::kQuantize;
+  const bool per_tensor = quantize && scheme.grouping == Grouping::kTensor;
+  const bool global_scale = quantize && scheme.scale_dtype == ScaleDtype::kE4m3;
+  const bool range = per_tensor && !scheme.symmetric;
+  if (known.offset.has_value() && !(quantize && scheme.double_quant)) {
+    return UnusedStatistic("offset", "the offset is used only by Quantize with double_quant=true; leave it out");
   }
-  if (!std::isfinite(*known.offset)) {
-    return InvalidArgument(reason::kInvalidStatistic,
-                           "the offset must be finite; send the mean of all absmax, or leave it out",
-                           {{"statistic", "offset"}});
+  if (known.amax.has_value() && !global_scale && !(per_tensor && scheme.symmetric)) {
+    return UnusedStatistic("amax",
+                           "amax is used only by Quantize with one symmetric scale or a global scale for the tensor; leave "
+                           "it out");
+  }
+  if ((known.min.has_value() || known.max.has_value()) && !range) {
+    return UnusedStatistic(known.min.has_value() ? "min" : "max",
+                           "min and max are used only by Quantize with grouping=tensor and symmetric=false; leave them out");
+  }
+  if (known.global_scale.has_value() && !global_scale) {
+    return UnusedStatistic("global_scale", "global_scale is used only by Quantize with scale_dtype=e4m3; leave it out");
   }
   return absl::OkStatus();
 }
 
-// The segments of a plan, each made in one place.
-class SegmentMaker {
- public:
-  explicit SegmentMaker(const Plan& plan) : plan_(plan), block_(plan.scheme.block_size) {}
-
-  SegmentLayout Values() const { return Make(kValuesSegment, plan_.values_dtype, plan_.shape, plan_.element_count, 1); }
-  SegmentLayout Codes() const {
-    return PerUnit(kCodesSegment, DataType::kUint8, 8 / static_cast<uint64_t>(InfoOf(plan_.scheme.element).bits));
+absl::Status CheckStatisticsValues(const KnownStatistics& known) {
+  if (!std::isfinite(known.offset.value_or(0))) {
+    return InvalidStatistic("offset", "the offset must be finite; send the mean of all absmax, or leave it out");
   }
-  SegmentLayout Scales() const { return PerUnit(kScalesSegment, DataType::kFloat32, block_); }
-  SegmentLayout SpooledScales() const { return PerUnit(kSpooledScalesSegment, DataType::kFloat32, block_); }
-  SegmentLayout ScaleCodes() const { return PerUnit(kScalesSegment, DataType::kUint8, block_); }
-  SegmentLayout NestedScales() const {
-    return PerUnit(kNestedScalesSegment, DataType::kFloat32, block_ * plan_.scheme.nested_block_size);
+  const float amax = known.amax.value_or(0);
+  if (!std::isfinite(amax) || amax < 0) {
+    return InvalidStatistic("amax", "amax must be finite and not negative; send the largest magnitude, or leave it out");
   }
-  SegmentLayout Offset() const {
-    return {std::string(kOffsetSegment), DataType::kFloat32, {}, SizeBytes(DataType::kFloat32), 0};
+  if (known.min.has_value() != known.max.has_value()) {
+    return InvalidStatistic(known.min.has_value() ? "max" : "min", "min and max belong together; send both, or neither");
   }
-
- private:
-  // A flat segment with one item for every `elements_per_item` elements of the tensor.
-  SegmentLayout PerUnit(std::string_view name, DataType dtype, uint64_t elements_per_item) const {
-    const uint64_t items = CeilDiv(plan_.element_count, elements_per_item);
-    return Make(name, dtype, {items}, items, elements_per_item);
+  const float min = known.min.value_or(0);
+  const float max = known.max.value_or(0);
+  if (!std::isfinite(min) || !std::isfinite(max) || min > max) {
+    return InvalidStatistic("min", "min and max must be finite, and min at most max");
   }
-  SegmentLayout Make(std::string_view name, DataType dtype, std::vector<uint64_t> shape, uint64_t items,
-                     uint64_t elements_per_item) const {
-    const uint64_t unit_items = plan_.unit_elements / elements_per_item;
-    return {std::string(name), dtype, std::move(shape), items * SizeBytes(dtype), unit_items * SizeBytes(dtype)};
+  const float global_scale = known.global_scale.value_or(1);
+  if (!std::isfinite(global_scale) || global_scale <= 0) {
+    return InvalidStatistic("global_scale", "global_scale must be finite and above 0; send amax instead, or leave it out");
   }
-
-  const Plan& plan_;
-  uint64_t block_;
-};
-
-std::vector<Pass> MakePasses(const Plan& plan) {
-  const SegmentMaker make(plan);
-  if (plan.direction == Direction::kDequantize) {
-    if (!plan.scheme.double_quant) return {{{make.Scales(), make.Codes()}, {make.Values()}}};
-    return {{{make.Offset(), make.NestedScales(), make.ScaleCodes(), make.Codes()}, {make.Values()}}};
+  if (known.global_scale.has_value() && known.amax.has_value()) {
+    return InvalidStatistic("amax", "global_scale and amax say the same; send one of them");
   }
-  if (!plan.scheme.double_quant) return {{{make.Values()}, {make.Codes(), make.Scales()}}};
-  if (plan.known.offset.has_value()) {
-    return {{{make.Values()}, {make.Codes(), make.ScaleCodes(), make.NestedScales(), make.Offset()}}};
-  }
-  return {{{make.Values()}, {make.Codes(), make.SpooledScales()}},
-          {{make.SpooledScales()}, {make.ScaleCodes(), make.NestedScales(), make.Offset()}}};
+  return absl::OkStatus();
 }
 
-bool Travels(const SegmentLayout& segment) { return segment.name != kSpooledScalesSegment; }
+absl::Status CheckStatistics(const Scheme& scheme, Direction direction, const KnownStatistics& known) {
+  QUANTD_RETURN_IF_ERROR(CheckStatisticsAreUsed(scheme, direction, known));
+  return CheckStatisticsValues(known);
+}
+
+// A tensor without elements has no rows, but columns: sizes of units are more than 0 all the same.
+void SetRowsAndColumns(Plan& plan) {
+  plan.columns = plan.shape.empty() ? 1 : std::max<uint64_t>(plan.shape.back(), 1);
+  plan.rows = plan.element_count / plan.columns;
+}
+
+absl::Status SetRuns(Plan& plan) {
+  // Whole bytes of every code, and short enough that a range can be cut almost anywhere.
+  constexpr uint64_t kFlatUnitElements = 64;
+  const Scheme& scheme = plan.scheme;
+  switch (scheme.grouping) {
+    case Grouping::kNone:
+    case Grouping::kTensor:
+      plan.run_elements = plan.unit_elements = kFlatUnitElements;
+      return absl::OkStatus();
+    case Grouping::kBlock:
+      plan.run_elements = scheme.block_size;
+      plan.unit_elements = uint64_t{scheme.block_size} * (scheme.double_quant ? scheme.nested_block_size : 1);
+      return absl::OkStatus();
+    case Grouping::kGroup:
+      if (plan.element_count > 0 && plan.columns % scheme.group_size != 0) {
+        return InvalidArgument(
+            reason::kInvalidShape,
+            absl::StrCat("rows of ", plan.columns, " elements cannot be cut into groups of ", scheme.group_size,
+                         "; choose a group_size that divides the last extent, another grouping, or leave the tensor as it is"),
+            {{"columns", absl::StrCat(plan.columns)}, {"group_size", absl::StrCat(scheme.group_size)}});
+      }
+      plan.run_elements = scheme.group_size;
+      // The zero points of 8 rows share a word.
+      plan.unit_rows = plan.recipe.packed_zero_points ? 8 : 0;
+      break;
+    case Grouping::kChannel:
+      plan.run_elements = plan.columns;
+      plan.unit_rows = 1;
+      break;
+    case Grouping::kTile:
+      plan.run_elements = scheme.tile_cols;
+      plan.unit_rows = scheme.tile_rows;
+      break;
+  }
+  plan.unit_elements = plan.unit_rows == 0 ? plan.run_elements : plan.unit_rows * plan.columns;
+  const uint64_t row_bits = plan.columns * static_cast<uint64_t>(InfoOf(plan.recipe.element).bits);
+  plan.row_code_bytes = plan.recipe.packed_words ? CeilDiv(row_bits, 32) * 4 : CeilDiv(row_bits, 8);
+  return absl::OkStatus();
+}
+
+bool Travels(const SegmentLayout& segment) {
+  return segment.name != kSpooledScalesSegment && segment.name != kSpooledValuesSegment;
+}
+
+// `input` becomes a type. Dequantize takes the type that it is asked for: that is what Quantize's accept would have said
+// of the same tensor.
+ScaleDtype Concrete(ScaleDtype scale_dtype, DataType values) {
+  if (scale_dtype != ScaleDtype::kInput) return scale_dtype;
+  return values == DataType::kFloat32   ? ScaleDtype::kFloat32
+         : values == DataType::kFloat16 ? ScaleDtype::kFloat16
+                                        : ScaleDtype::kBFloat16;
+}
+
+std::string MissingStatistic(const Plan& plan) {
+  if (plan.scheme.double_quant) return "offset";
+  if (plan.recipe.has_global_scale) return "global_scale";
+  return plan.scheme.symmetric ? "amax" : "min and max";
+}
 
 }  // namespace
 
@@ -136,6 +197,17 @@ std::vector<SegmentLayout> Plan::WireOutputs() const {
   return segments;
 }
 
+bool Plan::HasScalePerRun() const {
+  return scheme.grouping != Grouping::kTensor && scheme.grouping != Grouping::kNone &&
+         recipe.method != ScaleMethod::kGgml;
+}
+
+bool Plan::NeedsRange() const {
+  if (recipe.has_global_scale) return !known.global_scale.has_value() && !known.amax.has_value();
+  if (scheme.grouping != Grouping::kTensor) return false;
+  return scheme.symmetric ? !known.amax.has_value() : !known.min.has_value();
+}
+
 uint64_t Plan::SpoolBytes() const {
   if (!NeedsSpool()) return 0;
   return passes[1].inputs.front().bytes;
@@ -148,11 +220,14 @@ absl::StatusOr<Plan> MakePlan(const Scheme& scheme, Direction direction, DataTyp
   QUANTD_ASSIGN_OR_RETURN(plan.element_count, CountElements(values_dtype, shape));
   QUANTD_RETURN_IF_ERROR(CheckStatistics(scheme, direction, known));
   plan.scheme = scheme;
+  plan.scheme.scale_dtype = Concrete(scheme.scale_dtype, values_dtype);
+  plan.recipe = RecipeOf(plan.scheme, values_dtype);
   plan.direction = direction;
   plan.values_dtype = values_dtype;
   plan.shape.assign(shape.begin(), shape.end());
-  plan.unit_elements = uint64_t{scheme.block_size} * (scheme.double_quant ? scheme.nested_block_size : 1);
   plan.known = known;
+  SetRowsAndColumns(plan);
+  QUANTD_RETURN_IF_ERROR(SetRuns(plan));
   plan.passes = MakePasses(plan);
   return plan;
 }
@@ -169,10 +244,11 @@ absl::StatusOr<UnitRange> UnitsOf(const Plan& plan, uint64_t begin_element, uint
         {{"unit_elements", absl::StrCat(plan.unit_elements)}, {"element_count", absl::StrCat(plan.element_count)}});
   }
   if (plan.NeedsSpool() && (begin_element != 0 || end_element != plan.element_count)) {
-    return InvalidArgument(
-        reason::kStatisticNeeded,
-        "a part of a double-quantized tensor needs the whole tensor's offset; send statistics.offset",
-        {{"statistic", "offset"}});
+    const std::string statistic = MissingStatistic(plan);
+    return InvalidArgument(reason::kStatisticNeeded,
+                           absl::StrCat("a part of a tensor needs the whole tensor's ", statistic,
+                                        "; send it in statistics"),
+                           {{"statistic", statistic}});
   }
   return UnitRange{CeilDiv(begin_element, plan.unit_elements), CeilDiv(end_element, plan.unit_elements)};
 }

@@ -2,6 +2,7 @@
 // batch_layout.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -116,6 +117,10 @@ struct Plan {
   // Segments that travel, in the order of quantd.v1.Accept: of the whole tensor first for inputs, last for outputs.
   std::vector<SegmentLayout> WireInputs() const;
   std::vector<SegmentLayout> WireOutputs() const;
+  // A scale for each run, in a segment or the spool; else there is one for the tensor, or none, or it lies in blocks.
+  bool HasScalePerRun() const;
+  // Quantize needs the range of all values, and the caller did not give it.
+  bool NeedsRange() const;
   // True if a statistic of the whole tensor must be found before the second pass.
   bool NeedsSpool() const { return passes.size() > 1; }
   // Bytes that the spool must hold, 0 without one.

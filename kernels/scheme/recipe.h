@@ -45,6 +45,7 @@ struct Recipe {
   bool packed_words = false;        // rows of codes are padded to 32 bits, not to 8
   bool has_global_scale = false;
   bool ieee_overflow = false;
+  bool unsigned_zero = false;  // compressed-tensors' FP4: a code has its sign from y < 0, which -0 is not
   DataType scale_dtype = DataType::kFloat32;  // as stored; of kNone nothing is
   DataType scale_rounding = DataType::kFloat32;  // float type that the scale's arithmetic rounds to
   float lowest = 0;                           // transformed values are clamped to [lowest, highest]

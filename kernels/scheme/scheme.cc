@@ -1,96 +1,21 @@
 #include "kernels/scheme/scheme.h"
 
 #include <algorithm>
-#include <functional>
-#include <iterator>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
+#include "kernels/base/status_macros.h"
 #include "kernels/format/format_list.h"
+#include "kernels/scheme/ggml_layout.h"
+#include "kernels/scheme/override_fields.h"
+#include "kernels/scheme/presets.h"
+#include "kernels/scheme/recipe.h"
 
 namespace quantd {
 namespace {
-
-template <class T>
-struct Named {
-  std::string_view name;
-  T value;
-};
-
-constexpr auto kElements = [] {
-  std::array<Named<Element>, kFormats.size()> elements{};
-  for (size_t i = 0; i < elements.size(); ++i) elements[i] = {kFormats[i].name, kFormats[i].element};
-  return elements;
-}();
-constexpr Named<Grouping> kGroupings[] = {{"block", Grouping::kBlock}};
-constexpr Named<uint32_t> kBlockSizes[] = {{"32", 32},   {"64", 64},     {"128", 128},   {"256", 256},
-                                           {"512", 512}, {"1024", 1024}, {"2048", 2048}, {"4096", 4096}};
-constexpr Named<ScaleDtype> kScaleDtypes[] = {{"float32", ScaleDtype::kFloat32}};
-constexpr Named<bool> kBooleans[] = {{"false", false}, {"true", true}};
-constexpr Named<NestedCode> kNestedCodes[] = {{Dynamic8::kName, Dynamic8::kNestedCode}};
-constexpr Named<uint32_t> kNestedBlockSizes[] = {{"256", 256}};
-constexpr Named<Arithmetic> kArithmetics[] = {{"strict", Arithmetic::kStrict},
-                                              {"bitsandbytes", Arithmetic::kBitsandbytes}};
-constexpr Named<NonfinitePolicy> kNonfinitePolicies[] = {{"reject", NonfinitePolicy::kReject},
-                                                         {"saturate", NonfinitePolicy::kSaturate},
-                                                         {"library", NonfinitePolicy::kLibrary}};
-
-// One override: its values as text, and the member of Scheme that they set.
-struct Field {
-  std::string_view name;
-  std::vector<std::string> (*values)();
-  std::string (*get)(const Scheme&);
-  void (*set)(Scheme&, std::string_view);  // ignores what is not among values()
-};
-
-template <auto kMember, const auto& kTable>
-constexpr Field MakeField(std::string_view name) {
-  return {name,
-          [] {
-            std::vector<std::string> values;
-            for (const auto& entry : kTable) values.emplace_back(entry.name);
-            return values;
-          },
-          [](const Scheme& scheme) {
-            for (const auto& entry : kTable) {
-              if (entry.value == scheme.*kMember) return std::string(entry.name);
-            }
-            return std::string();
-          },
-          [](Scheme& scheme, std::string_view text) {
-            for (const auto& entry : kTable) {
-              if (entry.name == text) scheme.*kMember = entry.value;
-            }
-          }};
-}
-
-// Every override there is, with every value that some preset may take.
-constexpr Field kFields[] = {
-    MakeField<&Scheme::element, kElements>("element"),
-    MakeField<&Scheme::grouping, kGroupings>("grouping"),
-    MakeField<&Scheme::block_size, kBlockSizes>("block_size"),
-    MakeField<&Scheme::scale_dtype, kScaleDtypes>("scale_dtype"),
-    MakeField<&Scheme::double_quant, kBooleans>("double_quant"),
-    MakeField<&Scheme::nested_code, kNestedCodes>("nested_code"),
-    MakeField<&Scheme::nested_block_size, kNestedBlockSizes>("nested_block_size"),
-    MakeField<&Scheme::arithmetic, kArithmetics>("arithmetic"),
-    MakeField<&Scheme::nonfinite, kNonfinitePolicies>("nonfinite"),
-};
-
-// A field that a preset does not leave free.
-struct Restriction {
-  std::string_view field;
-  std::vector<std::string> values;  // still possible; none: the preset has no such override
-  std::string why;
-};
-
-struct Preset {
-  PresetInfo info;
-  Scheme defaults;
-  std::vector<Restriction> restrictions;
-};
 
 const Restriction* RestrictionOf(const Preset& preset, std::string_view field) {
   for (const Restriction& restriction : preset.restrictions) {
@@ -99,65 +24,36 @@ const Restriction* RestrictionOf(const Preset& preset, std::string_view field) {
   return nullptr;
 }
 
-Preset MakePreset(Scheme defaults, std::string summary, std::string byte_equal_to,
-                  std::vector<Restriction> restrictions) {
-  Preset preset{{defaults.preset, std::move(summary), std::move(byte_equal_to), {}}, defaults, std::move(restrictions)};
-  for (const Field& field : kFields) {
-    const Restriction* restriction = RestrictionOf(preset, field.name);
-    std::vector<std::string> values = restriction != nullptr ? restriction->values : field.values();
-    if (values.empty()) continue;
-    preset.info.overrides.push_back({std::string(field.name), std::move(values), field.get(defaults)});
-  }
-  return preset;
+// Whether a field that no restriction frees tells anything about the preset.
+bool DescribesPreset(const Preset& preset, std::string_view field) {
+  const Scheme& scheme = preset.defaults;
+  if (field == "block_size") return scheme.grouping == Grouping::kBlock;
+  if (field == "group_size") return scheme.grouping == Grouping::kGroup;
+  if (field == "tile_rows" || field == "tile_cols") return scheme.grouping == Grouping::kTile;
+  if (field == "symmetric") return InfoOf(scheme.element).kind == ElementKind::kInteger;
+  if (field == "scale_rule") return scheme.arithmetic == Arithmetic::kTorchao;
+  if (field == "overflow") return InfoOf(scheme.element).kind == ElementKind::kMiniFloat;
+  return field != "nested_code" && field != "nested_block_size" && field != "double_quant";
 }
 
-Preset MakeBitsandbytesPreset(std::string name, Element element, std::string summary, std::string why_element) {
-  const Scheme defaults{.preset = std::move(name),
-                        .element = element,
-                        .grouping = Grouping::kBlock,
-                        .block_size = 64,
-                        .scale_dtype = ScaleDtype::kFloat32,
-                        .double_quant = false,
-                        .nested_code = NestedCode::kDynamic8,
-                        .nested_block_size = 256,
-                        .arithmetic = Arithmetic::kBitsandbytes,
-                        .nonfinite = NonfinitePolicy::kReject,
-                        .format_revision = 1};
-  return MakePreset(defaults, std::move(summary), "bitsandbytes 0.50.2 on CUDA",
-                    {{"element", {std::string(InfoOf(element).name)}, std::move(why_element)},
-                     {"arithmetic",
-                      {"bitsandbytes"},
-                      "the preset's bytes are those of bitsandbytes; the preset nf4 has strict arithmetic"}});
+PresetInfo Describe(const Preset& preset) {
+  PresetInfo info = preset.info;
+  for (const OverrideField& field : AllOverrideFields()) {
+    const Restriction* restriction = RestrictionOf(preset, field.name);
+    if (restriction == nullptr && !DescribesPreset(preset, field.name)) continue;
+    const std::string default_value = field.get(preset.defaults);
+    info.overrides.push_back({std::string(field.name),
+                              restriction != nullptr ? restriction->values : std::vector{default_value}, default_value});
+  }
+  return info;
 }
 
 const std::vector<Preset>& Presets() {
-  static const std::vector<Preset> presets = {
-      MakeBitsandbytesPreset("bnb-nf4", Element::kNf4, "4-bit NormalFloat with one absmax per block, as bitsandbytes.",
-                             "the preset bnb-fp4 has fp4_bnb"),
-      MakeBitsandbytesPreset("bnb-fp4", Element::kFp4Bnb,
-                             "4-bit float with one absmax per block, in bitsandbytes' own code.",
-                             "the preset bnb-nf4 has nf4"),
-      MakePreset({.preset = "nf4",
-                  .element = Element::kNf4,
-                  .grouping = Grouping::kBlock,
-                  .block_size = 64,
-                  .scale_dtype = ScaleDtype::kFloat32,
-                  .double_quant = false,
-                  .nested_code = NestedCode::kDynamic8,
-                  .nested_block_size = 256,
-                  .arithmetic = Arithmetic::kStrict,
-                  .nonfinite = NonfinitePolicy::kReject,
-                  .format_revision = 1},
-                 "4-bit NormalFloat with one absmax per block in IEEE arithmetic: division, subnormals kept.", "",
-                 {{"element", {"nf4"}, "the preset bnb-fp4 has fp4_bnb"},
-                  {"double_quant", {"false"}, "only the preset bnb-nf4 defines how NF4's scales are quantized"},
-                  {"nested_code", {}, "the preset has no double quantization"},
-                  {"nested_block_size", {}, "the preset has no double quantization"},
-                  {"arithmetic", {"strict"}, "the preset bnb-nf4 has bitsandbytes arithmetic"},
-                  {"nonfinite",
-                   {"reject", "saturate"},
-                   "NF4 has no code for NaN or infinity, and strict arithmetic follows no library"}}),
-  };
+  static const std::vector<Preset> presets = [] {
+    std::vector<Preset> described = AllPresetDefinitions();
+    for (Preset& preset : described) preset.info = Describe(preset);
+    return described;
+  }();
   return presets;
 }
 
@@ -168,16 +64,20 @@ std::string Quoted(const std::string& text) {
                                         : absl::StrCat("'", text.substr(0, kQuotedBytesMax), "...'");
 }
 
+// Why the preset restricts the field, in parentheses; empty if there is nothing to say.
+std::string Reason(const Preset& preset, const std::string& field) {
+  const Restriction* restriction = RestrictionOf(preset, field);
+  return restriction == nullptr || restriction->why.empty() ? "" : absl::StrCat(" (", restriction->why, ")");
+}
+
 std::string ValueMessage(const Preset& preset, const OverrideInfo& info, const std::string& value) {
-  const Restriction* restriction = RestrictionOf(preset, info.name);
-  const std::string why = restriction != nullptr ? absl::StrCat(" (", restriction->why, ")") : std::string();
+  const std::string why = Reason(preset, info.name);
   return absl::StrCat(preset.info.name, " does not take ", info.name, "=", Quoted(value), why,
                       "; possible: ", absl::StrJoin(info.values, ", "));
 }
 
 std::string NameMessage(const Preset& preset, const std::string& name) {
-  const Restriction* restriction = RestrictionOf(preset, name);
-  const std::string why = restriction != nullptr ? absl::StrCat(" (", restriction->why, ")") : std::string();
+  const std::string why = Reason(preset, name);
   const auto append_name = [](std::string* out, const OverrideInfo& info) { *out += info.name; };
   return absl::StrCat(preset.info.name, " has no override ", Quoted(name), why,
                       "; possible: ", absl::StrJoin(preset.info.overrides, ", ", append_name));
@@ -190,7 +90,55 @@ absl::Status ApplyOverride(const Preset& preset, const std::string& name, const 
   const auto info = std::ranges::find(preset.info.overrides, name, &OverrideInfo::name);
   if (info == preset.info.overrides.end()) return invalid(NameMessage(preset, name));
   if (std::ranges::find(info->values, value) == info->values.end()) return invalid(ValueMessage(preset, *info, value));
-  std::ranges::find(kFields, name, &Field::name)->set(scheme, value);
+  FindOverrideField(name)->set(scheme, value);
+  return absl::OkStatus();
+}
+
+absl::Status InvalidCombination(std::string_view field, const std::string& message) {
+  return InvalidArgument(reason::kInvalidOverride, message, {{"override", std::string(field)}});
+}
+
+// What each override allows and all of them together do not.
+absl::Status CheckCombination(const Scheme& scheme) {
+  if (scheme.double_quant && scheme.grouping != Grouping::kBlock) {
+    return InvalidCombination("double_quant",
+                              "double quantization is defined for scales of blocks; set grouping=block, or leave "
+                              "double_quant out");
+  }
+  if (scheme.double_quant && scheme.scale_dtype != ScaleDtype::kFloat32) {
+    return InvalidCombination("scale_dtype",
+                              "double quantization stores the scales itself; leave scale_dtype at float32");
+  }
+  if ((scheme.scale_dtype == ScaleDtype::kNone) != (scheme.grouping == Grouping::kNone)) {
+    return InvalidCombination("grouping", "grouping=none and scale_dtype=none mean the same, a cast; set one or both");
+  }
+  return absl::OkStatus();
+}
+
+// grouping=none and scale_dtype=none follow from each other where the caller does not say otherwise.
+void CompleteCast(const SchemeRequest& request, Scheme& scheme) {
+  if (scheme.scale_dtype == ScaleDtype::kNone && !request.overrides.contains("grouping")) {
+    scheme.grouping = Grouping::kNone;
+  }
+  if (scheme.grouping == Grouping::kNone && !request.overrides.contains("scale_dtype")) {
+    scheme.scale_dtype = ScaleDtype::kNone;
+  }
+}
+
+// Members that mean nothing in the scheme are the same in all equal schemes.
+void ClearMeaningless(Scheme& scheme) {
+  if (scheme.grouping != Grouping::kBlock) scheme.block_size = 0;
+  if (scheme.grouping != Grouping::kGroup) scheme.group_size = 0;
+  if (scheme.grouping != Grouping::kTile) scheme.tile_rows = scheme.tile_cols = 0;
+}
+
+absl::Status CheckOverridesMatter(const SchemeRequest& request, const Scheme& scheme) {
+  for (const auto& [name, value] : request.overrides) {
+    const OverrideField& field = *FindOverrideField(name);
+    if (field.matters(scheme)) continue;
+    return InvalidCombination(name, absl::StrCat(name, " means something only with ", std::string(field.matters_when),
+                                                 "; set that too, or leave ", name, " out"));
+  }
   return absl::OkStatus();
 }
 
@@ -214,8 +162,12 @@ absl::StatusOr<Scheme> ResolveScheme(const SchemeRequest& request) {
   }
   Scheme scheme = preset->defaults;
   for (const auto& [name, value] : request.overrides) {
-    if (absl::Status status = ApplyOverride(*preset, name, value, scheme); !status.ok()) return status;
+    QUANTD_RETURN_IF_ERROR(ApplyOverride(*preset, name, value, scheme));
   }
+  CompleteCast(request, scheme);
+  QUANTD_RETURN_IF_ERROR(CheckOverridesMatter(request, scheme));
+  QUANTD_RETURN_IF_ERROR(CheckCombination(scheme));
+  ClearMeaningless(scheme);
   return scheme;
 }
 
@@ -224,7 +176,8 @@ SchemeRequest FullyResolved(const Scheme& scheme) {
   const auto preset = std::ranges::find(Presets(), scheme.preset, [](const Preset& p) { return p.info.name; });
   if (preset == Presets().end()) return request;
   for (const OverrideInfo& info : preset->info.overrides) {
-    request.overrides[info.name] = std::ranges::find(kFields, info.name, &Field::name)->get(scheme);
+    const OverrideField& field = *FindOverrideField(info.name);
+    if (field.matters(scheme)) request.overrides[info.name] = field.get(scheme);
   }
   return request;
 }
@@ -240,10 +193,20 @@ std::span<const PresetInfo> AllPresets() {
 
 double BitsPerElement(const Scheme& scheme) {
   constexpr double kFloat32Bits = 32;
+  if (scheme.arithmetic == Arithmetic::kGgml) return 8.0 * GgmlBlockBytes(scheme) / kGgmlBlockElements;
   const double code_bits = InfoOf(scheme.element).bits;
-  if (!scheme.double_quant) return code_bits + kFloat32Bits / scheme.block_size;
-  const double scale_bits = Dynamic8::kBits + kFloat32Bits / scheme.nested_block_size;
-  return code_bits + scale_bits / scheme.block_size;
+  // Of a row or a whole tensor nothing that counts is added in an endless tensor.
+  const double run = scheme.grouping == Grouping::kBlock   ? scheme.block_size
+                     : scheme.grouping == Grouping::kGroup ? scheme.group_size
+                     : scheme.grouping == Grouping::kTile  ? scheme.tile_rows * scheme.tile_cols
+                                                           : 0;
+  if (run == 0) return code_bits;
+  if (scheme.double_quant) return code_bits + (8 + kFloat32Bits / scheme.nested_block_size) / run;
+  const Recipe recipe = RecipeOf(scheme, DataType::kBFloat16);
+  const double zero_bits = !recipe.has_zero_points ? 0 : recipe.packed_zero_points ? code_bits : 8;
+  // compressed-tensors' scales have the type of the weight, which mostly is one of 16 bits.
+  const double scale_bits = scheme.scale_dtype == ScaleDtype::kInput ? 16 : 8.0 * SizeBytes(recipe.scale_dtype);
+  return code_bits + (scale_bits + zero_bits) / run;
 }
 
 }  // namespace quantd

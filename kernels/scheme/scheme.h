@@ -79,6 +79,7 @@ struct PresetInfo {
   std::string summary;        // one sentence
   std::string byte_equal_to;  // library and release, or empty
   std::string error_bound;    // of a decoded value, with the defaults
+  std::vector<std::string> constraints;  // on the tensor, with the defaults; a sentence each
   std::vector<OverrideInfo> overrides;
 };
 

@@ -9,6 +9,17 @@
 #include <stdexcept>
 
 namespace quantd::testing {
+namespace {
+
+std::map<std::string, std::string> FieldsOf(const nlohmann::json& entry) {
+  std::map<std::string, std::string> fields;
+  for (const auto& [name, value] : entry.items()) {
+    fields[name] = value.is_string() ? value.get<std::string>() : value.dump();
+  }
+  return fields;
+}
+
+}  // namespace
 
 std::vector<std::byte> ReadGoldenXz(const std::string& file_name) {
   const std::string path = std::string(QUANTD_GOLDEN_DIR) + "/" + file_name;
@@ -48,7 +59,8 @@ GoldenFile::GoldenFile(const std::string& name) : bytes_(ReadGoldenXz(name + ".s
     tensors_[key] = {entry.at("dtype"), entry.at("shape"), data.subspan(begin, end - begin)};
   }
   for (const auto& entry : nlohmann::json::parse(header.at("__metadata__").at("cases").get<std::string>())) {
-    cases_.push_back({entry.at("key"), entry.at("format"), entry.at("dtype"), entry.value("block_size", 0u)});
+    cases_.push_back({entry.at("key"), entry.at("format"), entry.value("dtype", ""), entry.value("block_size", 0u),
+                      FieldsOf(entry)});
   }
 }
 

@@ -22,9 +22,10 @@ struct GoldenTensor {
 // One entry of the metadata key `cases`.
 struct GoldenCase {
   std::string key;     // the tensors are named <key>.<what>
-  std::string format;  // "nf4", "fp4", "dynamic8", "llm_int8"
-  std::string dtype;   // "float32"
+  std::string format;  // "nf4", "fp4", "dynamic8", "llm_int8", "int-quantized", "mxfp4", "e4m3fn", "Q4_0"
+  std::string dtype;   // "float32"; empty where the file does not say it
   uint32_t block_size = 0;
+  std::map<std::string, std::string> fields;  // all that the file says of it: a text as it is, anything else as JSON
 };
 
 // A safetensors file in memory.
@@ -36,6 +37,7 @@ class GoldenFile {
   GoldenFile& operator=(const GoldenFile&) = delete;
 
   const std::vector<GoldenCase>& cases() const { return cases_; }
+  bool Has(const std::string& tensor) const { return tensors_.contains(tensor); }
   // Throws std::runtime_error if there is no such tensor.
   const GoldenTensor& Tensor(const std::string& name) const;
 

@@ -63,12 +63,6 @@ int EncodeFp4(float y) {
   return kFp4CodeOfRank[rank] + (y < 0 ? 8 : 0);
 }
 
-float ValueOf(const std::string& format, int code) {
-  if (format == "nf4") return static_cast<float>(kNf4Values[code]);
-  const auto magnitude = static_cast<float>(kFp4Values[code % 8]);
-  return code >= 8 ? -magnitude : magnitude;
-}
-
 // fmaxf over the block with its padding, from the most negative number up.
 float LibraryAbsmax(std::span<const float> block) {
   float absmax = kMostNegative;
@@ -92,7 +86,7 @@ std::vector<int> EncodeBlock(const std::string& format, ReferenceRules rules, st
     absmax.push_back(largest);
     for (const float value : block) {
       const float y = largest == 0 ? 0.0f : value / largest;
-      codes.push_back(format == "nf4" ? EncodeNf4(y) : EncodeFp4(y));
+      codes.push_back(ReferenceEncode4Bit(format, y));
     }
     return codes;
   }
@@ -100,7 +94,7 @@ std::vector<int> EncodeBlock(const std::string& format, ReferenceRules rules, st
   const float inverse = ReferenceReciprocal(absmax.back());
   for (const float value : block) {
     const float y = FlushedProduct(value, inverse);
-    codes.push_back(format == "nf4" ? EncodeNf4(y) : EncodeFp4(y));
+    codes.push_back(ReferenceEncode4Bit(format, y));
   }
   return codes;
 }
@@ -129,6 +123,16 @@ float ReferenceReciprocal(float value) {
   return Flush(result);
 }
 
+uint8_t ReferenceEncode4Bit(const std::string& format, float y) {
+  return static_cast<uint8_t>(format == "nf4" ? EncodeNf4(y) : EncodeFp4(y));
+}
+
+float ReferenceDecode4Bit(const std::string& format, uint8_t code) {
+  if (format == "nf4") return static_cast<float>(kNf4Values[code]);
+  const auto magnitude = static_cast<float>(kFp4Values[code % 8]);
+  return code >= 8 ? -magnitude : magnitude;
+}
+
 ReferenceBlocks ReferenceQuantize4Bit(const std::string& format, ReferenceRules rules, uint32_t block_size,
                                       std::span<const float> values) {
   ReferenceBlocks result;
@@ -147,8 +151,8 @@ std::vector<float> ReferenceDequantize4Bit(const std::string& format, ReferenceR
                                            const ReferenceBlocks& blocks, uint64_t element_count) {
   std::vector<float> values;
   for (uint64_t i = 0; i < element_count; ++i) {
-    const int code = i % 2 == 0 ? blocks.codes[i / 2] / 16 : blocks.codes[i / 2] % 16;
-    const float level = ValueOf(format, code);
+    const auto code = static_cast<uint8_t>(i % 2 == 0 ? blocks.codes[i / 2] / 16 : blocks.codes[i / 2] % 16);
+    const float level = ReferenceDecode4Bit(format, code);
     const float scale = blocks.absmax[i / block_size];
     const float value = rules == ReferenceRules::kStrict ? Product(level, scale) : FlushedProduct(level, scale);
     values.push_back(std::isnan(value) ? FromBits(0x7fffffff) : value);

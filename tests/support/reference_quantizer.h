@@ -25,6 +25,10 @@ ReferenceBlocks ReferenceQuantize4Bit(const std::string& format, ReferenceRules 
 std::vector<float> ReferenceDequantize4Bit(const std::string& format, ReferenceRules rules, uint32_t block_size,
                                            const ReferenceBlocks& blocks, uint64_t element_count);
 
+// One code of "nf4" or "fp4": of a value that is already divided by absmax, and its level.
+uint8_t ReferenceEncode4Bit(const std::string& format, float y);
+float ReferenceDecode4Bit(const std::string& format, uint8_t code);
+
 // The dynamic 8-bit code with its table computed and its walk through the table as the library has it.
 std::span<const float> ReferenceDynamic8Table();
 uint8_t ReferenceDynamic8Encode(float value);

@@ -33,12 +33,6 @@ class Guarded {
   Bytes memory_;
 };
 
-void Merge(BatchResult& total, const BatchResult& batch) {
-  total.nonfinite_count += batch.nonfinite_count;
-  total.first_nonfinite_element = std::min(total.first_nonfinite_element, batch.first_nonfinite_element);
-  total.amax = std::max(total.amax, batch.amax);
-}
-
 std::pair<uint64_t, uint64_t> RangeOf(const Plan& plan, const SegmentLayout& segment, const UnitBatch& batch) {
   if (segment.whole_tensor()) return {0, segment.bytes};
   return plan.BytesOf(segment, batch.begin_unit, batch.end_unit);
@@ -64,7 +58,7 @@ void RunBatch(Backend& backend, const Plan& plan, UnitBatch batch, SegmentBytes&
   const std::atomic<bool> cancelled = false;
   const auto result = backend.Run(plan, batch, cancelled);
   ASSERT_TRUE(result.ok()) << result.status();
-  Merge(total, *result);
+  total.Merge(*result);
   for (size_t i = 0; i < outputs.size(); ++i) {
     EXPECT_TRUE(outputs[i].intact()) << "written outside of " << pass.outputs[i].name;
     if (pass.outputs[i].whole_tensor()) continue;
@@ -86,20 +80,30 @@ float MeanOf(const Plan& plan, const Bytes& scales) {
 
 }  // namespace
 
-TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inputs, uint64_t units_per_batch) {
+TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inputs, uint64_t units_per_batch,
+                    bool error_metrics) {
   TensorRun run;
   SegmentBytes segments = inputs;
-  float offset = plan.known.offset.value_or(0);
+  TensorParameters parameters = ParametersOf(plan, {}, 0);
   for (uint32_t pass = 0; pass < plan.passes.size(); ++pass) {
-    if (pass == 1) offset = MeanOf(plan, segments.at(std::string(kSpooledScalesSegment)));
+    if (pass == 1) {
+      const auto scales = segments.find(kSpooledScalesSegment);
+      parameters =
+          ParametersOf(plan, run.result.range, scales == segments.end() ? 0.0f : MeanOf(plan, scales->second));
+      run.result = plan.scheme.double_quant ? run.result : BatchResult{};
+    }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) segments[segment.name].resize(segment.bytes);
     for (uint64_t begin = 0; begin < plan.unit_count(); begin += std::min(units_per_batch, plan.unit_count())) {
       const uint64_t end = begin + std::min(units_per_batch, plan.unit_count() - begin);
-      RunBatch(backend, plan, {.pass = pass, .begin_unit = begin, .end_unit = end, .offset = offset}, segments,
-               run.result);
+      const UnitBatch batch{.pass = pass,
+                            .begin_unit = begin,
+                            .end_unit = end,
+                            .parameters = parameters,
+                            .error_metrics = error_metrics};
+      RunBatch(backend, plan, batch, segments, run.result);
     }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) {
-      if (segment.name == kOffsetSegment) std::memcpy(segments[segment.name].data(), &offset, sizeof(offset));
+      if (segment.whole_tensor()) segments[segment.name] = WholeTensorBytes(plan, segment, parameters);
       run.outputs[segment.name] = segments[segment.name];
     }
   }

@@ -17,14 +17,14 @@ using Bytes = std::vector<std::byte>;
 using SegmentBytes = std::map<std::string, Bytes, std::less<>>;
 
 struct TensorRun {
-  SegmentBytes outputs;  // spooled scales included
-  BatchResult result;    // of all batches together
+  SegmentBytes outputs;  // what is spooled included
+  BatchResult result;    // of all batches of the last pass over the values together
 };
 
-// Runs every pass in batches of `units_per_batch` units. Between the passes of a double quantization it computes the
-// offset. Buffers are unaligned, and a byte written outside them is a test failure.
+// Runs every pass in batches of `units_per_batch` units. Between two passes it computes what the whole tensor
+// shares. Buffers are unaligned, and a byte written outside them is a test failure.
 TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inputs,
-                    uint64_t units_per_batch = UINT64_MAX);
+                    uint64_t units_per_batch = UINT64_MAX, bool error_metrics = false);
 
 // A plan that must be possible.
 Plan PlanOrDie(const SchemeRequest& request, Direction direction, DataType dtype, const std::vector<uint64_t>& shape,

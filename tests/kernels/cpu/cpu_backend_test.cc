@@ -30,7 +30,7 @@ TensorRun Quantize(const SchemeRequest& request, const std::vector<float>& value
     const auto backend = MakeCpuBackend(*kernels);
     const TensorRun run = RunTensor(*backend, plan, {{"values", Narrowed(values, dtype)}});
     EXPECT_EQ(run.outputs, expected.outputs) << kernels->target;
-    EXPECT_EQ(run.result.amax, expected.result.amax) << kernels->target;
+    EXPECT_EQ(run.result.range.amax, expected.result.range.amax) << kernels->target;
     EXPECT_EQ(run.result.nonfinite_count, expected.result.nonfinite_count) << kernels->target;
     EXPECT_EQ(run.result.first_nonfinite_element, expected.result.first_nonfinite_element) << kernels->target;
   }
@@ -64,7 +64,7 @@ TEST(SubnormalBlock, IsAZeroBlockToBitsandbytesAndKeptByStrict) {
   const TensorRun library = Quantize({"bnb-nf4", {}, 0}, Filled(64, 0x1p-130f));
   EXPECT_EQ(ScaleOf(library), 0.0f);
   EXPECT_EQ(CodeOf(library, 0), 0);
-  EXPECT_EQ(library.result.amax, 0x1p-130f);
+  EXPECT_EQ(library.result.range.amax, 0x1p-130f);
   const TensorRun strict = Quantize({"nf4", {}, 0}, Filled(64, 0x1p-130f));
   EXPECT_EQ(ScaleOf(strict), 0x1p-130f);
   EXPECT_EQ(CodeOf(strict, 0), 15);
@@ -87,7 +87,7 @@ TEST(Reject, CountsNonfiniteValuesAndNamesTheFirst) {
     const TensorRun run = Quantize({"bnb-nf4", {}, 0}, values, dtype);
     EXPECT_EQ(run.result.nonfinite_count, 2u);
     EXPECT_EQ(run.result.first_nonfinite_element, 20001u);
-    EXPECT_EQ(run.result.amax, 5.0f);
+    EXPECT_EQ(run.result.range.amax, 5.0f);
   }
 }
 
@@ -95,7 +95,7 @@ TEST(Reject, FindsNothingInFiniteValues) {
   const TensorRun run = Quantize({"bnb-nf4", {}, 0}, Filled(100, -kLargest));
   EXPECT_EQ(run.result.nonfinite_count, 0u);
   EXPECT_EQ(run.result.first_nonfinite_element, UINT64_MAX);
-  EXPECT_EQ(run.result.amax, kLargest);
+  EXPECT_EQ(run.result.range.amax, kLargest);
 }
 
 TEST(Saturate, TakesNanAsZeroAndInfinityAsTheLargestOfItsType) {
@@ -114,7 +114,7 @@ TEST(Saturate, TakesNanAsZeroAndInfinityAsTheLargestOfItsType) {
       const TensorRun run = Quantize({preset, {{"nonfinite", "saturate"}}, 0}, special, dtype);
       EXPECT_EQ(run.outputs, Quantize({preset, {}, 0}, finite, dtype).outputs);
       EXPECT_EQ(run.result.nonfinite_count, 4u);
-      EXPECT_EQ(run.result.amax, 0.25f);
+      EXPECT_EQ(run.result.range.amax, 0.25f);
     }
   }
 }
@@ -225,6 +225,7 @@ TEST(CpuBackend, IgnoresAndRestoresTheCallersFloatModes) {
 // Computes like the CPU and gets one bit wrong.
 class WrongBackend final : public Backend {
  public:
+  std::string_view target() const override { return "wrong"; }
   std::string_view name() const override { return "wrong"; }
   absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch,
                                   const std::atomic<bool>& cancelled) override {
@@ -247,7 +248,7 @@ TEST(SelfTest, PassesOnEveryInstructionSet) {
 
 TEST(CpuTarget, IsTheLastOfTheSupportedOnes) {
   EXPECT_EQ(SupportedKernels().front()->target, "scalar");
-  EXPECT_EQ(CpuTarget(), SupportedKernels().back()->target);
+  EXPECT_EQ(MakeCpuBackend()->target(), SupportedKernels().back()->target);
 }
 
 TEST(SelfTest, FailsOnABackendWithOneWrongBit) {

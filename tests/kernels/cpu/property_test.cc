@@ -43,7 +43,7 @@ TEST_P(Property, AnySplitIntoBatchesGivesTheSameBytes) {
   for (const uint64_t units : {uint64_t{1}, uint64_t{2}, 1 + random_() % 100}) {
     const TensorRun split = RunTensor(*backend_, quantize, {{"values", values}}, units);
     EXPECT_EQ(split.outputs, whole.outputs) << units << " units";
-    EXPECT_EQ(split.result.amax, whole.result.amax);
+    EXPECT_EQ(split.result.range.amax, whole.result.range.amax);
     EXPECT_EQ(RunTensor(*backend_, dequantize, whole.outputs, units).outputs, restored.outputs) << units << " units";
   }
 }

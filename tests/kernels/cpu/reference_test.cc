@@ -51,7 +51,7 @@ void ExpectEqualsReference(Backend& backend, const Family& family, uint32_t bloc
 
   float amax = 0;
   for (const float value : values) amax = std::max(amax, std::fabs(value));
-  EXPECT_EQ(quantized.result.amax, amax) << what;
+  EXPECT_EQ(quantized.result.range.amax, amax) << what;
   EXPECT_EQ(quantized.result.nonfinite_count, 0u) << what;
 
   const TensorRun dequantized =

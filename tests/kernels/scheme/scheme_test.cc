@@ -57,13 +57,24 @@ TEST(ResolveScheme, RefusesAnOverrideThatContradictsThePresetAndSaysWhy) {
               HasSubstr("the preset's bytes are those of bitsandbytes"));
 }
 
-TEST(ResolveScheme, RefusesWhatStrictNf4CannotDo) {
-  EXPECT_THAT(Refusal({"nf4", {{"double_quant", "true"}}, 0}, reason::kInvalidOverride),
-              HasSubstr("only the preset bnb-nf4 defines how NF4's scales are quantized"));
+TEST(ResolveScheme, RefusesWhatMakesNoSenseAndSaysWhy) {
   EXPECT_THAT(Refusal({"nf4", {{"nonfinite", "library"}}, 0}, reason::kInvalidOverride),
-              HasSubstr("NF4 has no code for NaN"));
-  EXPECT_THAT(Refusal({"nf4", {{"nested_code", "dynamic8"}}, 0}, reason::kInvalidOverride),
-              HasSubstr("no double quantization"));
+              HasSubstr("the element has no code for NaN"));
+  EXPECT_THAT(Refusal({"nf4", {{"grouping", "channel"}, {"double_quant", "true"}}, 0}, reason::kInvalidOverride),
+              HasSubstr("defined for scales of blocks"));
+  EXPECT_THAT(Refusal({"nf4", {{"scale_dtype", "float16"}, {"double_quant", "true"}}, 0}, reason::kInvalidOverride),
+              HasSubstr("leave scale_dtype at float32"));
+  EXPECT_THAT(Refusal({"int8", {{"group_size", "64"}}, 0}, reason::kInvalidOverride),
+              HasSubstr("group_size means something only with grouping=group"));
+  EXPECT_THAT(Refusal({"fp8-e4m3", {{"grouping", "none"}, {"scale_dtype", "float32"}}, 0}, reason::kInvalidOverride),
+              HasSubstr("a cast"));
+  EXPECT_THAT(Refusal({"mxfp4", {{"group_size", "16"}}, 0}, reason::kInvalidOverride), HasSubstr("groups of 32"));
+}
+
+TEST(ResolveScheme, NoScaleAndNoGroupingFollowFromEachOther) {
+  const Scheme cast = ResolveScheme({"fp8-e4m3", {{"scale_dtype", "none"}}, 0}).value();
+  EXPECT_EQ(cast.grouping, Grouping::kNone);
+  EXPECT_EQ(ResolveScheme({"fp8-e4m3", {{"grouping", "none"}}, 0}).value(), cast);
 }
 
 TEST(ResolveScheme, NamesThePossibleValues) {
@@ -81,7 +92,7 @@ TEST(ResolveScheme, NamesThePossibleOverrides) {
 }
 
 TEST(ResolveScheme, NamesThePresetsWhenItKnowsNoneOfThatName) {
-  EXPECT_THAT(Refusal({"nf5", {}, 0}, reason::kUnknownScheme), HasSubstr("bnb-nf4, bnb-fp4, nf4"));
+  EXPECT_THAT(Refusal({"nf5", {}, 0}, reason::kUnknownScheme), HasSubstr("bnb-nf4, bnb-fp4, bnb-dynamic8"));
   Refusal({"", {}, 0}, reason::kUnknownScheme);
 }
 
@@ -96,14 +107,22 @@ TEST(ResolveScheme, QuotesStrangersTextOnlyInPart) {
             500u);
 }
 
+// Sizes mean something with their grouping only.
+SchemeRequest WithContext(const std::string& preset, const std::string& name, const std::string& value) {
+  SchemeRequest request{preset, {{name, value}}, 0};
+  if (name == "block_size") request.overrides["grouping"] = "block";
+  if (name == "group_size") request.overrides["grouping"] = "group";
+  if (name == "tile_rows" || name == "tile_cols") request.overrides["grouping"] = "tile";
+  return request;
+}
+
 TEST(FullyResolved, ResolvesToTheSameSchemeForEveryValueOfEveryOverride) {
   for (const PresetInfo& preset : AllPresets()) {
     for (const OverrideInfo& override_info : preset.overrides) {
       for (const std::string& value : override_info.values) {
-        const auto scheme = ResolveScheme({preset.name, {{override_info.name, value}}, 0});
+        const auto scheme = ResolveScheme(WithContext(preset.name, override_info.name, value));
         ASSERT_TRUE(scheme.ok()) << scheme.status();
         const SchemeRequest request = FullyResolved(*scheme);
-        EXPECT_EQ(request.overrides.size(), preset.overrides.size());
         EXPECT_EQ(request.overrides.at(override_info.name), value);
         EXPECT_EQ(request.format_revision, 1u);
         EXPECT_EQ(ResolveScheme(request).value(), *scheme);
@@ -113,7 +132,7 @@ TEST(FullyResolved, ResolvesToTheSameSchemeForEveryValueOfEveryOverride) {
 }
 
 TEST(AllPresets, HaveDefaultsAmongTheirValues) {
-  ASSERT_EQ(AllPresets().size(), 3u);
+  ASSERT_EQ(AllPresets().size(), 34u);
   for (const PresetInfo& preset : AllPresets()) {
     EXPECT_FALSE(preset.summary.empty());
     for (const OverrideInfo& override_info : preset.overrides) {
@@ -126,6 +145,11 @@ TEST(BitsPerElement, CountsTheScales) {
   EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"bnb-nf4", {}, 0}).value()), 4.5);
   EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"bnb-nf4", {{"double_quant", "true"}}, 0}).value()),
                    4 + (8 + 32.0 / 256) / 64);
+  EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"ct-w4a16-asym", {}, 0}).value()), 4 + (16 + 4) / 128.0);
+  EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"ct-nvfp4", {}, 0}).value()), 4.5);
+  EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"mxfp8-e4m3", {}, 0}).value()), 8.25);
+  EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"ggml-q5_1", {}, 0}).value()), 6);
+  EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"bnb-int8", {}, 0}).value()), 8);
 }
 
 }  // namespace

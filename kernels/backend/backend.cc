@@ -1,0 +1,16 @@
+#include "kernels/backend/backend.h"
+
+#include <algorithm>
+
+namespace quantd {
+
+void BatchResult::Merge(const BatchResult& other) {
+  nonfinite_count += other.nonfinite_count;
+  first_nonfinite_element = std::min(first_nonfinite_element, other.first_nonfinite_element);
+  range.amax = std::max(range.amax, other.range.amax);
+  range.lowest = std::min(range.lowest, other.range.lowest);
+  range.highest = std::max(range.highest, other.range.highest);
+  errors.Merge(other.errors);
+}
+
+}  // namespace quantd

@@ -1,0 +1,14 @@
+// Dequantize: one batch.
+#pragma once
+
+#include <atomic>
+
+#include "kernels/backend/backend.h"
+#include "kernels/cpu/kernel_table.h"
+
+namespace quantd {
+
+absl::Status DequantizeBatch(const KernelTable& kernels, const Plan& plan, const UnitBatch& batch,
+                             const std::atomic<bool>& cancelled);
+
+}  // namespace quantd
