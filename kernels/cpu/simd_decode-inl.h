@@ -19,8 +19,8 @@ struct Restorer {
 // The portable loop, as it is compiled for every machine.
 template <Restore kRestore, class Format, class Values>
 void PortableDecodeOf(const DecodeJob& job) {
-  kBaselineKernels.decode[static_cast<size_t>(kRestore)][static_cast<size_t>(Format::kElement)]
-                         [kFloatTypeIndexOf<Values>](job);
+  kBaselineKernels
+      .decode[static_cast<size_t>(kRestore)][static_cast<size_t>(Format::kElement)][kFloatTypeIndexOf<Values>](job);
 }
 
 template <class L, Restore kRestore, class Format, class Values>

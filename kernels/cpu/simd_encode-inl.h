@@ -26,8 +26,8 @@ inline constexpr float kLargestFactor = 0x1p100f;
 // The portable loop, as it is compiled for every machine.
 template <Transform kTransform, class Format, class Values>
 void PortableEncodeOf(const EncodeJob& job) {
-  kBaselineKernels.encode[static_cast<size_t>(kTransform)][static_cast<size_t>(Format::kElement)]
-                         [kFloatTypeIndexOf<Values>](job);
+  kBaselineKernels
+      .encode[static_cast<size_t>(kTransform)][static_cast<size_t>(Format::kElement)][kFloatTypeIndexOf<Values>](job);
 }
 
 template <class L, Transform kTransform, class Format, class Values>
@@ -39,6 +39,10 @@ class Encoder {
   static constexpr size_t kValueBytes = sizeof(typename Values::Bits);
   static constexpr bool kChecksFactors = kTransform != Transform::kMultiply;
   static constexpr bool kDivides = kTransform == Transform::kDivide || kTransform == Transform::kDivideAddZero;
+
+  // Quotients that are 0 have no sign where job.unsigned_zero says so; those of divisors up to 0.5 are 0 only if the
+  // value is.
+  static constexpr bool kMayUnderflow = kDivides && Format::kKind == ElementKind::kMiniFloat;
 
   explicit Encoder(const EncodeJob& job) : job_(job), codec_(job) {}
 
@@ -55,7 +59,8 @@ class Encoder {
         return;
       }
     }
-    if (kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor)) {
+    if ((kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor)) ||
+        (kMayUnderflow && !(factor <= 0.5f) && MayLoseSign(begin, count))) {
       Portable(run, begin, count);
       return;
     }
@@ -79,6 +84,7 @@ class Encoder {
     auto reciprocals = factors;
     if constexpr (kDivides) reciprocals = L::Divide(1.0f, factors);
     if ((kChecksFactors && !L::AllBetween(factors, kSmallestFactor<kTransform>, kLargestFactor)) ||
+        (kMayUnderflow && !L::AllBetween(factors, 0.0f, 0.5f) && MayLoseSign(begin, L::kStep)) ||
         !Step(job_.values + begin * kValueBytes, Spread<kRun, 0>(factors, reciprocals, zeros),
               Spread<kRun, 1>(factors, reciprocals, zeros), Spread<kRun, 2>(factors, reciprocals, zeros),
               Spread<kRun, 3>(factors, reciprocals, zeros), job_.codes + begin * Format::kBits / 8)) {
@@ -155,6 +161,18 @@ class Encoder {
     // nf4 and fp4_bnb pad with the code of 0, the others with zero bits.
     if (!Format::kFirstInHighNibble && bits % 8 != 0) codes[bits / 8] &= static_cast<std::byte>((1u << bits % 8) - 1);
     std::memcpy(job_.codes + begin * Format::kBits / 8, codes, (bits + 7) / 8);
+  }
+
+  // Whether a value may be so small that its quotient is 0.
+  bool MayLoseSign(uint64_t begin, uint64_t count) const {
+    if (!job_.unsigned_zero || std::is_same_v<Values, Float16Values>) return false;
+    constexpr uint32_t kSmallestSafe = std::bit_cast<uint32_t>(0x1p-149f * kLargestFactor);
+    bool may = false;
+    for (uint64_t i = begin; i < begin + count; ++i) {
+      const uint32_t magnitude = std::bit_cast<uint32_t>(LoadValue<Values>(job_.values, i)) & 0x7fffffffu;
+      may |= magnitude - 1 < kSmallestSafe - 1;
+    }
+    return may;
   }
 
   // Whether nothing is left of the values when subnormals are flushed.

@@ -2,11 +2,11 @@
 // division.
 //
 // All pairs of significands are covered. Let s and x be in [1, 2), r = RN(1/s), q = RN(x·r), e = RN(x - s·q), and
-// Q = x/s, all in units of Q's last place. s·r is less than 2^-24 off 1, so q is less than 2 off Q, and RN(e·r) would be
-// Q - q but for 2^-23 from the reciprocal and 2^-23 from e, which has at most 25 bits. So q + e·r is less than 2^-22 off
-// Q, and can only be rounded otherwise than Q if Q is that near to the middle of two floats. With 24-bit integers S and X
-// for s and x, and an odd N for twice the middle, that is |X·2^c - S·N| <= 8 where c is 24 for X >= S, else 25: for each
-// S a few N, which are found by inverting S modulo a power of two.
+// Q = x/s, all in units of Q's last place. s·r is less than 2^-24 off 1, so q is less than 2 off Q, and RN(e·r) would
+// be Q - q but for 2^-23 from the reciprocal and 2^-23 from e, which has at most 25 bits. So q + e·r is less than 2^-22
+// off Q, and can only be rounded otherwise than Q if Q is that near to the middle of two floats. With 24-bit integers S
+// and X for s and x, and an odd N for twice the middle, that is |X·2^c - S·N| <= 8 where c is 24 for X >= S, else 25:
+// for each S a few N, which are found by inverting S modulo a power of two.
 #include <gtest/gtest.h>
 
 #include <bit>
