@@ -40,6 +40,10 @@ struct Avx2Lanes {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
     _mm_storel_epi64(static_cast<__m128i*>(target), _mm_packus_epi16(words, words));
   }
+  static Int FromEights(const uint64_t (&e)[4]) {
+    return _mm256_setr_epi64x(static_cast<long long>(e[0]), static_cast<long long>(e[1]), static_cast<long long>(e[2]),
+                              static_cast<long long>(e[3]));
+  }
   static Int Splat(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
   static Float Splat(float value) { return _mm256_set1_ps(value); }
   static Int SplatWords(uint16_t value) { return _mm256_set1_epi16(static_cast<short>(value)); }
@@ -102,7 +106,6 @@ struct Avx2Lanes {
     return _mm256_movemask_epi8(_mm256_cmpeq_epi32(MaxUnsigned(a, limit), limit)) != -1;
   }
   static bool Any(Mask mask) { return _mm256_movemask_epi8(mask) != 0; }
-  static bool AnyNan(Float a, Float b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q)) != 0; }
   static bool AnyNan(Float a, Float b, Float c, Float d) {
     return _mm256_movemask_ps(_mm256_or_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q), _mm256_cmp_ps(c, d, _CMP_UNORD_Q))) != 0;
   }
@@ -213,16 +216,6 @@ struct Avx2Lanes {
     const Int pairs = _mm256_maddubs_epi16(bytes, SplatWords(kFirstInHighNibble ? 0x0110 : 0x1001));
     StoreHalf(target, _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
   }
-  // The reverse of StoreNibbles, all bytes in order.
-  template <bool kFirstInHighNibble>
-  static Int LoadNibbles(const std::byte* source) {
-    const __m128i pairs = LoadHalf(source);
-    const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(15));
-    const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(15));
-    const __m128i first = kFirstInHighNibble ? high : low;
-    const __m128i second = kFirstInHighNibble ? low : high;
-    return _mm256_set_m128i(_mm_unpackhi_epi8(first, second), _mm_unpacklo_epi8(first, second));
-  }
   // 16 codes of a nibble, as a pair of registers; bits above the lowest four are anything.
   template <bool kFirstInHighNibble, bool kInterleavedPair>
   static void LoadNibblePair(const std::byte* source, Int& first, Int& second) {
@@ -261,7 +254,7 @@ struct Avx2Lanes {
     second = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes));
   }
 
-  // A table of 16 values of 16 bits, and 32 values looked up and stored.
+  // A table of 16 values of 16 bits, and a step's values looked up and stored.
   struct WordTable16 {
     Int low_bytes;
     Int high_bytes;
@@ -274,7 +267,9 @@ struct Avx2Lanes {
     const Int bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(low, high), 0xd8);
     return {_mm256_permute2x128_si256(bytes, bytes, 0x00), _mm256_permute2x128_si256(bytes, bytes, 0x11)};
   }
-  static void StoreLookedUp(std::byte* target, const WordTable16& table, Int codes) {
+  template <bool kFirstInHighNibble>
+  static void StoreLookedUp(std::byte* target, const WordTable16& table, const std::byte* nibbles) {
+    const Int codes = LoadNibbles<kFirstInHighNibble>(nibbles);
     const Int low = _mm256_shuffle_epi8(table.low_bytes, codes);
     const Int high = _mm256_shuffle_epi8(table.high_bytes, codes);
     const Int lower = _mm256_unpacklo_epi8(low, high);
@@ -316,6 +311,16 @@ struct Avx2Lanes {
   }
 
  private:
+  // 32 nibbles as bytes, in order.
+  template <bool kFirstInHighNibble>
+  static Int LoadNibbles(const std::byte* source) {
+    const __m128i pairs = LoadHalf(source);
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(15));
+    const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(15));
+    const __m128i first = kFirstInHighNibble ? high : low;
+    const __m128i second = kFirstInHighNibble ? low : high;
+    return _mm256_set_m128i(_mm_unpackhi_epi8(first, second), _mm_unpacklo_epi8(first, second));
+  }
   static __m128i LoadHalf(const void* source) { return _mm_loadu_si128(static_cast<const __m128i*>(source)); }
   static void StoreHalf(void* target, __m128i values) { _mm_storeu_si128(static_cast<__m128i*>(target), values); }
   template <bool kInterleavedPair>

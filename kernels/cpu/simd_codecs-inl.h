@@ -133,9 +133,10 @@ template <class L, class Format>
 requires(Format::kKind == ElementKind::kMiniFloat) struct Codec<L, Format> : UnsignedCodec<L> {
   using Float = typename L::Float;
   using Int = typename L::Int;
-  explicit Codec(const EncodeJob&) {}
+  explicit Codec(const EncodeJob& job) : zero(L::Splat(job.unsigned_zero ? 0.0f : -0.0f)) {}
   static bool Covers(Float y0, Float y1, Float y2, Float y3) { return !L::AnyNan(y0, y1, y2, y3); }
-  static Int Codes(Float x, Float y) { return MiniFloatCodes<L, Format>(x, y); }
+  Int Codes(Float x, Float y) const { return MiniFloatCodes<L, Format>(L::Add(x, zero), y); }
+  Float zero;  // adding it takes the sign of -0, or changes nothing
 };
 
 // Clamped when they are bytes: for bounds that are integers, rounding first makes no difference.

@@ -16,6 +16,13 @@ struct Restorer {
   typename L::Float zero;
 };
 
+// The portable loop, as it is compiled for every machine.
+template <Restore kRestore, class Format, class Values>
+void PortableDecodeOf(const DecodeJob& job) {
+  kBaselineKernels
+      .decode[static_cast<size_t>(kRestore)][static_cast<size_t>(Format::kElement)][kFloatTypeIndexOf<Values>](job);
+}
+
 template <class L, Restore kRestore, class Format, class Values>
 class Decoder {
   using Float = typename L::Float;
@@ -50,8 +57,7 @@ class Decoder {
     if constexpr (Format::kBits == 4 && kValueBytes == 2) {
       const auto table = RestoredTable(splat);
       for (uint64_t i = begin; i < end; i += L::kStep) {
-        L::StoreLookedUp(job_.values + i * kValueBytes, table,
-                         L::template LoadNibbles<Format::kFirstInHighNibble>(job_.codes + i / 2));
+        L::template StoreLookedUp<Format::kFirstInHighNibble>(job_.values + i * kValueBytes, table, job_.codes + i / 2);
       }
     } else {
       for (uint64_t i = begin; i < end; i += L::kStep) {
@@ -105,7 +111,7 @@ class Decoder {
                                    const Restorer<L>& r2, const Restorer<L>& r3, std::byte* values) const {
     alignas(64) std::byte widened[kWidens ? L::kStep : 1];
     if constexpr (kWidens) {
-      UnpackSigned<L, Format>(codes, job_.code_xor, widened);
+      L::StoreInts(widened, UnpackSigned<L, Format>(codes, job_.code_xor));
       codes = widened;
     }
     constexpr size_t kPairBytes = 2 * L::kLanes * (kWidens ? 8 : Format::kBits) / 8;
@@ -158,7 +164,7 @@ class Decoder {
     part.element_count = count;
     if (part.scales != nullptr) part.scales += run;
     if (part.zeros != nullptr) part.zeros += run;
-    PortableDecode<kRestore, Format, Values>(part);
+    PortableDecodeOf<kRestore, Format, Values>(part);
   }
 
   const DecodeJob& job_;
@@ -169,7 +175,7 @@ template <class L, Restore kRestore, class Format, class Values>
 void SimdDecode(const DecodeJob& job) {
   using Kernel = Decoder<L, kRestore, Format, Values>;
   if (job.run_elements < L::kLanes || !Kernel::CanDecode(job)) {
-    PortableDecode<kRestore, Format, Values>(job);
+    PortableDecodeOf<kRestore, Format, Values>(job);
     return;
   }
   Kernel kernel(job);

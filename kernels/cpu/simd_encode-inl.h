@@ -23,6 +23,13 @@ template <Transform kTransform>
 inline constexpr float kSmallestFactor = kTransform == Transform::kMultiplyFtz ? 0x1p-126f : 0x1p-80f;
 inline constexpr float kLargestFactor = 0x1p100f;
 
+// The portable loop, as it is compiled for every machine.
+template <Transform kTransform, class Format, class Values>
+void PortableEncodeOf(const EncodeJob& job) {
+  kBaselineKernels
+      .encode[static_cast<size_t>(kTransform)][static_cast<size_t>(Format::kElement)][kFloatTypeIndexOf<Values>](job);
+}
+
 template <class L, Transform kTransform, class Format, class Values>
 class Encoder {
   using Float = typename L::Float;
@@ -32,6 +39,10 @@ class Encoder {
   static constexpr size_t kValueBytes = sizeof(typename Values::Bits);
   static constexpr bool kChecksFactors = kTransform != Transform::kMultiply;
   static constexpr bool kDivides = kTransform == Transform::kDivide || kTransform == Transform::kDivideAddZero;
+
+  // Quotients that are 0 have no sign where job.unsigned_zero says so; those of divisors up to 0.5 are 0 only if the
+  // value is.
+  static constexpr bool kMayUnderflow = kDivides && Format::kKind == ElementKind::kMiniFloat;
 
   explicit Encoder(const EncodeJob& job) : job_(job), codec_(job) {}
 
@@ -48,7 +59,8 @@ class Encoder {
         return;
       }
     }
-    if (kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor)) {
+    if ((kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor)) ||
+        (kMayUnderflow && !(factor <= 0.5f) && MayLoseSign(begin, count))) {
       Portable(run, begin, count);
       return;
     }
@@ -72,6 +84,7 @@ class Encoder {
     auto reciprocals = factors;
     if constexpr (kDivides) reciprocals = L::Divide(1.0f, factors);
     if ((kChecksFactors && !L::AllBetween(factors, kSmallestFactor<kTransform>, kLargestFactor)) ||
+        (kMayUnderflow && !L::AllBetween(factors, 0.0f, 0.5f) && MayLoseSign(begin, L::kStep)) ||
         !Step(job_.values + begin * kValueBytes, Spread<kRun, 0>(factors, reciprocals, zeros),
               Spread<kRun, 1>(factors, reciprocals, zeros), Spread<kRun, 2>(factors, reciprocals, zeros),
               Spread<kRun, 3>(factors, reciprocals, zeros), job_.codes + begin * Format::kBits / 8)) {
@@ -150,6 +163,18 @@ class Encoder {
     std::memcpy(job_.codes + begin * Format::kBits / 8, codes, (bits + 7) / 8);
   }
 
+  // Whether a value may be so small that its quotient is 0.
+  bool MayLoseSign(uint64_t begin, uint64_t count) const {
+    if (!job_.unsigned_zero || std::is_same_v<Values, Float16Values>) return false;
+    constexpr uint32_t kSmallestSafe = std::bit_cast<uint32_t>(0x1p-149f * kLargestFactor);
+    bool may = false;
+    for (uint64_t i = begin; i < begin + count; ++i) {
+      const uint32_t magnitude = std::bit_cast<uint32_t>(LoadValue<Values>(job_.values, i)) & 0x7fffffffu;
+      may |= magnitude - 1 < kSmallestSafe - 1;
+    }
+    return may;
+  }
+
   // Whether nothing is left of the values when subnormals are flushed.
   bool IsZero(uint64_t begin, uint64_t count) const {
     for (uint64_t i = begin; i < begin + count; ++i) {
@@ -176,7 +201,7 @@ class Encoder {
     part.element_count = count;
     part.factors += run;
     if (kTransform == Transform::kDivideAddZero) part.zeros += run;
-    PortableEncode<kTransform, Format, Values>(part);
+    PortableEncodeOf<kTransform, Format, Values>(part);
   }
 
   const EncodeJob& job_;
@@ -187,7 +212,7 @@ template <class L, Transform kTransform, class Format, class Values>
 void SimdEncode(const EncodeJob& job) {
   using Kernel = Encoder<L, kTransform, Format, Values>;
   if (job.run_elements < L::kLanes || !Kernel::CanEncode(job)) {
-    PortableEncode<kTransform, Format, Values>(job);
+    PortableEncodeOf<kTransform, Format, Values>(job);
     return;
   }
   Kernel kernel(job);

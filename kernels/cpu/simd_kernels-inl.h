@@ -36,7 +36,7 @@ struct SimdLoops : PortableLoops {
   static void Encode(const EncodeJob& job) {
     // No preset divides for bitsandbytes' FP4, whose code for negative quotients too small for a float is special.
     if constexpr (std::is_same_v<Format, Fp4Bnb> && kTransform == Transform::kDivide) {
-      PortableEncode<kTransform, Format, Values>(job);
+      PortableEncodeOf<kTransform, Format, Values>(job);
     } else {
       SimdEncode<L, kTransform, Format, Values>(job);
     }
@@ -45,7 +45,7 @@ struct SimdLoops : PortableLoops {
   static void Decode(const DecodeJob& job) {
     // No preset decodes float16 to bfloat16.
     if constexpr (std::is_same_v<Format, Float16> && std::is_same_v<Values, BFloat16Values>) {
-      PortableDecode<kRestore, Format, Values>(job);
+      PortableDecodeOf<kRestore, Format, Values>(job);
     } else {
       SimdDecode<L, kRestore, Format, Values>(job);
     }

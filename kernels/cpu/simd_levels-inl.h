@@ -114,17 +114,18 @@ requires(Format::kKind == ElementKind::kCast) struct Levels<L, Format> : AnyLeve
 
 // Codes of a width that is none of a byte's parts: eight of them are kBits bytes. As signed bytes.
 template <class L, class Format>
-inline void UnpackSigned(const std::byte* codes, uint32_t code_xor, std::byte* bytes) {
+inline typename L::Int UnpackSigned(const std::byte* codes, uint32_t code_xor) {
   constexpr uint64_t kOnes = 0x0101010101010101u;
   constexpr uint8_t kSign = 1u << (Format::kBits - 1);
+  constexpr size_t kBytes = L::kStep / 8 * Format::kBits;
   uint64_t eights[L::kStep / 8];
-  for (uint64_t& eight : eights) {
-    uint64_t packed = 0;
-    std::memcpy(&packed, codes, Format::kBits);
-    codes += Format::kBits;
-    eight = _pdep_u64(packed, kOnes * ((1u << Format::kBits) - 1)) ^ kOnes * (code_xor ^ kSign);
+  for (size_t i = 0; i < L::kStep / 8; ++i) {
+    // Whole words, none of which reaches beyond the step.
+    const size_t first = std::min<size_t>(i * Format::kBits, kBytes - 8);
+    const uint64_t packed = LoadUnaligned<uint64_t>(codes + first) >> (i * Format::kBits - first) * 8;
+    eights[i] = _pdep_u64(packed, kOnes * ((1u << Format::kBits) - 1)) ^ kOnes * (code_xor ^ kSign);
   }
-  L::StoreInts(bytes, L::SubtractBytes(L::LoadInts(eights), L::SplatBytes(kSign)));
+  return L::SubtractBytes(L::FromEights(eights), L::SplatBytes(kSign));
 }
 
 }  // namespace

@@ -155,7 +155,7 @@ std::vector<uint64_t> ElementCounts(uint64_t run_elements, int bits, Random& ran
   const uint64_t rest = random() % run_elements;
   if (run_elements * static_cast<uint64_t>(bits) % 8 != 0) return {run_elements, rest};
   const uint64_t runs = std::max<uint64_t>(1, 600 / run_elements);
-  return {0, rest, run_elements * runs, run_elements * (runs + random() % 40) + rest};
+  return {0, rest, run_elements * runs, run_elements * (runs + random() % 4) + rest};
 }
 
 class KernelTableTest : public ::testing::TestWithParam<const KernelTable*> {
@@ -164,9 +164,11 @@ class KernelTableTest : public ::testing::TestWithParam<const KernelTable*> {
   Random random_{7};
 };
 
+// All but the first, which is what they are compared with.
 INSTANTIATE_TEST_SUITE_P(Targets, KernelTableTest,
-                         ::testing::ValuesIn(SupportedKernels().begin(), SupportedKernels().end()),
+                         ::testing::ValuesIn(SupportedKernels().begin() + 1, SupportedKernels().end()),
                          [](const auto& info) { return std::string(info.param->target); });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelTableTest);
 
 // ---- Ranges ----
 
@@ -380,6 +382,7 @@ class EncodeCase {
     job.highest = info_.largest;
     job.lowest = is_integer && random() % 2 == 0 ? -info_.largest - 1 : -info_.largest;
     job.code_xor = is_integer && random() % 2 == 0 ? 1u << (info_.bits - 1) : 0;
+    job.unsigned_zero = info_.kind == ElementKind::kMiniFloat && random() % 2 == 0;
     job.ieee_overflow = info_.kind == ElementKind::kMiniFloat && random() % 8 == 0;
     const size_t code_bytes = (count * static_cast<size_t>(info_.bits) + 7) / 8;
     const size_t misalignment = random() % 8;
