@@ -5,13 +5,11 @@
 #include <cmath>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "tests/support/reference_scheme.h"
+#include "tests/support/scheme_check.h"
 #include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
 namespace {
-
-constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16};
 
 using Overrides = std::map<std::string, std::string>;
 
@@ -71,31 +69,7 @@ class Conformance : public ::testing::TestWithParam<std::string> {
 
   void ExpectEqualsReference(const SchemeRequest& request, DataType dtype, const std::vector<uint64_t>& shape,
                              const Bytes& values, uint64_t units_per_batch) {
-    const Plan quantize = PlanOrDie(request, Direction::kQuantize, dtype, shape);
-    const TensorRun quantized = RunTensor(*backend_, quantize, {{"values", values}}, units_per_batch);
-    const SchemeRequest resolved = FullyResolved(quantize.scheme);
-    const auto expected = ReferenceQuantize(resolved.overrides, dtype, shape, values);
-    std::map<std::string, Bytes> segments;
-    for (const SegmentLayout& segment : quantize.WireOutputs()) {
-      segments[segment.name] = quantized.outputs.at(segment.name);
-      ASSERT_TRUE(expected.contains(segment.name)) << segment.name;
-      ExpectEqualBytes(segments[segment.name], expected.at(segment.name), segment.name);
-    }
-    EXPECT_EQ(segments.size(), expected.size());
-    for (const DataType target : kTypes) {
-      const Plan dequantize = PlanOrDie(resolved, Direction::kDequantize, target, shape);
-      const TensorRun restored =
-          RunTensor(*backend_, dequantize, SegmentBytes(expected.begin(), expected.end()), units_per_batch);
-      ExpectEqualBytes(restored.outputs.at("values"), ReferenceDequantize(resolved.overrides, target, shape, expected),
-                       "values as " + std::string(InfoOf(target).name));
-    }
-  }
-
-  static void ExpectEqualBytes(const Bytes& actual, const Bytes& expected, const std::string& what) {
-    ASSERT_EQ(actual.size(), expected.size()) << what;
-    const auto at = std::ranges::mismatch(actual, expected).in1 - actual.begin();
-    ASSERT_EQ(at, static_cast<std::ptrdiff_t>(expected.size()))
-        << what << ": byte " << at << " is " << static_cast<int>(actual[at]) << ", expected " << static_cast<int>(expected[at]);
+    testing::ExpectEqualsReference(*backend_, request, dtype, shape, values, units_per_batch);
   }
 
   std::unique_ptr<Backend> backend_;
@@ -125,7 +99,7 @@ TEST_P(Conformance, EverySchemeEqualsTheReference) {
     for (const auto& shape : ShapesFor(ResolveScheme(request).value())) {
       uint64_t count = 1;
       for (const uint64_t extent : shape) count *= extent;
-      const DataType dtype = kTypes[random() % std::size(kTypes)];
+      const DataType dtype = kFloatTypes[random() % std::size(kFloatTypes)];
       SCOPED_TRACE(std::string(InfoOf(dtype).name) + " of " + ::testing::PrintToString(shape));
       ExpectEqualsReference(request, dtype, shape, EdgyValues(random, count, dtype), 1 + random() % 300);
       if (HasFatalFailure()) return;
@@ -161,7 +135,7 @@ TEST_P(Conformance, NonfiniteValuesInEveryPositionEqualTheReference) {
     ASSERT_NE(policies, preset.overrides.end());
     for (const std::string& policy : policies->values) {
       if (policy == "reject") continue;  // an error, whatever the bytes
-      for (const DataType dtype : kTypes) {
+      for (const DataType dtype : kFloatTypes) {
         SCOPED_TRACE(preset.name + " nonfinite=" + policy + " " + std::string(InfoOf(dtype).name));
         constexpr uint64_t kColumns = 128;
         std::vector<float> values(4 * kColumns * kColumns);

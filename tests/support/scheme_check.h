@@ -1,0 +1,19 @@
+// A scheme on a backend beside the slow reference, there and back.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/backend/backend.h"
+#include "tests/support/tensor_runner.h"
+
+namespace quantd::testing {
+
+inline constexpr DataType kFloatTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16};
+
+// Fails fatally unless every segment that the backend makes of `values`, and every value that it makes of those in each
+// float type, are the reference's.
+void ExpectEqualsReference(Backend& backend, const SchemeRequest& request, DataType dtype,
+                           const std::vector<uint64_t>& shape, const Bytes& values, uint64_t units_per_batch);
+
+}  // namespace quantd::testing
