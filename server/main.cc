@@ -61,7 +61,7 @@ ExitCode Run(const std::vector<std::string>& arguments) {
   const auto application = Application::Start(command_line->config, *logger);
   if (!application.ok()) {
     logger->Write(LogLevel::kError, "could not start", {{"error", std::string(application.status().message())}});
-    return kCouldNotStart;
+    return absl::IsInvalidArgument(application.status()) ? kBadConfiguration : kCouldNotStart;
   }
   PrintAddresses((*application)->server());
   signals.WaitForFirst();

@@ -10,13 +10,22 @@ namespace quantd::cli {
 
 using server::Quoted;
 
-void AddAddressOption(CLI::App& command, std::string& address) {
-  command.add_option("--address", address, "Server to use: HOST:PORT or unix:PATH. Default: one inside this process")
-      ->type_name("HOST:PORT");
+void AddServerOptions(CLI::App& command, ServerChoice& server) {
+  CLI::Option* const address =
+      command
+          .add_option("--address", server.address,
+                      "Server to use: HOST:PORT or unix:PATH. Default: one inside this process")
+          ->type_name("HOST:PORT");
+  command
+      .add_option("--cpu-target", server.cpu_target,
+                  "Without --address: scalar, avx2 or avx512, where the processor has it, or auto, the fastest. The "
+                  "bytes are the same. Default: the variable QUANTD_CPU_TARGET, else auto")
+      ->excludes(address)
+      ->type_name("TARGET");
 }
 
 void AddCallOptions(CLI::App& command, CallArguments& arguments) {
-  AddAddressOption(command, arguments.address);
+  AddServerOptions(command, arguments.server);
   command.add_option("--message-bytes", arguments.message_bytes, "Data bytes in one message. Default: 1048576")
       ->check(CLI::Range(uint32_t{1}, kMessageBytesMax))
       ->type_name("N");

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/cpp/client.h"
+#include "client/cli/environment.h"
 #include "kernels/base/clock.h"
 
 namespace CLI {
@@ -20,12 +20,12 @@ namespace quantd::cli {
 inline constexpr uint32_t kMessageBytesMax = (4u << 20) - (64u << 10);
 
 struct CallArguments {
-  std::string address;
+  ServerChoice server;
   uint32_t message_bytes = 1u << 20;
   std::string timeout;  // as absl::ParseDuration reads it; empty: none
 };
 
-void AddAddressOption(CLI::App& command, std::string& address);
+void AddServerOptions(CLI::App& command, ServerChoice& server);
 void AddCallOptions(CLI::App& command, CallArguments& arguments);
 void AddJsonFlag(CLI::App& command, bool& json);
 

@@ -14,9 +14,11 @@ struct EmbeddedClient {
   std::unique_ptr<Client> client;  // ends before its server
 };
 
-absl::StatusOr<std::shared_ptr<Client>> ConnectEmbedded() {
+absl::StatusOr<std::shared_ptr<Client>> ConnectEmbedded(const std::string& cpu_target) {
   auto embedded = std::make_shared<EmbeddedClient>();
-  QUANTD_ASSIGN_OR_RETURN(embedded->server, EmbeddedServer::Start());
+  absl::StatusOr<std::unique_ptr<EmbeddedServer>> server = EmbeddedServer::Start(cpu_target);
+  if (absl::IsInvalidArgument(server.status())) return WithExitCode(server.status(), ExitCode::kUsage);
+  QUANTD_ASSIGN_OR_RETURN(embedded->server, std::move(server));
   QUANTD_ASSIGN_OR_RETURN(embedded->client, Client::OverChannel(embedded->server->channel()));
   Client* const client = embedded->client.get();
   return std::shared_ptr<Client>(std::move(embedded), client);
@@ -24,10 +26,10 @@ absl::StatusOr<std::shared_ptr<Client>> ConnectEmbedded() {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Client>> Connect(const std::string& address) {
-  if (address.empty()) return ConnectEmbedded();
+absl::StatusOr<std::shared_ptr<Client>> Connect(const ServerChoice& server) {
+  if (server.address.empty()) return ConnectEmbedded(server.cpu_target);
   ClientOptions options;
-  options.address = address;
+  options.address = server.address;
   absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(std::move(options));
   if (!client.ok()) return WithExitCode(client.status(), ExitCode::kUsage);
   return std::shared_ptr<Client>(*std::move(client));

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/progress.h"
+#include "client/cpp/local_range.h"
 #include "kernels/base/error.h"
 #include "kernels/base/status_macros.h"
 #include "server/conversion/printable.h"
@@ -77,7 +78,8 @@ class Runner {
     progress_.Begin(step.name, input_bytes);
     CallOptions options;
     options.timeout = left;
-    options.offset = step.offset;
+    QUANTD_ASSIGN_OR_RETURN(options.statistics, StatisticsOf(step));
+    options.error_metrics = conversion_.error_metrics;
     options.frame_data_bytes = arguments_.message_bytes;
     options.cancel = &environment_.cancel;
     options.progress = [&](uint64_t consumed_bytes, uint64_t) {
@@ -110,6 +112,21 @@ class Runner {
   }
 
  private:
+  absl::StatusOr<KnownStatistics> StatisticsOf(const ConversionStep& step) const {
+    if (!step.range_needed_by.has_value()) return step.statistics;
+    const std::span<const std::byte> values = conversion_.input->BytesOf(*step.inputs.front());
+    ValueRange range;
+    for (size_t offset = 0; offset < values.size(); offset += kCopyBytes) {
+      if (environment_.cancel.cancelled()) return absl::CancelledError("interrupted; nothing was written");
+      const auto part = values.subspan(offset, std::min(kCopyBytes, values.size() - offset));
+      const std::optional<ValueRange> part_range = LocalRange(part, step.values_dtype);
+      if (!part_range.has_value()) return step.statistics;  // the server says what NaN and infinity mean
+      range = Union(range, *part_range);
+      conversion_.input->Release(part);
+    }
+    return StatisticsFor(*step.range_needed_by, range);
+  }
+
   absl::StatusOr<Summary> Call(const ConversionStep& step, SegmentSink& sink, const CallOptions& options) {
     if (conversion_.kind == Conversion::Kind::kQuantize) {
       const TensorView values{NameForServer(step.name), step.values_dtype, step.shape,
@@ -149,7 +166,7 @@ absl::StatusOr<ConversionReport> RunConversion(const Conversion& conversion, con
                                                Environment& environment) {
   QUANTD_ASSIGN_OR_RETURN(const Deadline deadline, Deadline::FromNow(arguments.timeout, environment.clock));
   QUANTD_ASSIGN_OR_RETURN(std::vector<SafetensorsDeclaration> declarations, Declarations(conversion));
-  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.address));
+  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.server));
   absl::StatusOr<std::unique_ptr<SafetensorsWriter>> writer =
       SafetensorsWriter::Create(conversion.output_path, std::move(declarations), conversion.metadata);
   if (!writer.ok()) return WithExitCode(writer.status(), ExitCode::kFile);

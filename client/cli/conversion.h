@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "client/cli/environment.h"
 #include "client/cli/segment_writer.h"
 #include "client/cpp/client.h"
+#include "kernels/scheme/plan.h"
 #include "server/conversion/safetensors_reader.h"
 #include "server/conversion/safetensors_writer.h"
 
@@ -26,7 +28,10 @@ struct ConversionStep {
   SchemeRequest scheme;
   std::vector<const server::SafetensorsEntry*> inputs;
   std::vector<ExpectedSegment> outputs;
-  std::optional<float> offset;
+  KnownStatistics statistics;
+  // Quantize, where the server would have to keep the values until it knows their range: the plan that needs it. The
+  // values are in a file here, so that it is found by reading them once more.
+  std::optional<Plan> range_needed_by;
 };
 
 struct Conversion {
@@ -39,6 +44,7 @@ struct Conversion {
   std::vector<ConversionStep> steps;
   std::vector<const server::SafetensorsEntry*> copied;
   std::map<std::string, std::string> metadata;  // of the new file
+  bool error_metrics = false;                   // Quantize
 };
 
 // Does it all or leaves no output. Errors carry their exit code.

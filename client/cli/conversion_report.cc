@@ -1,6 +1,10 @@
 #include "client/cli/conversion_report.h"
 
+#include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -52,6 +56,25 @@ std::vector<std::string> Cells(std::string name, std::string dtype, std::string 
           HumanGigabytesPerSecond(sizes.value_bytes(quantized), sizes.time)};
 }
 
+bool HasErrors(const ConversionReport& report) {
+  return std::any_of(report.converted.begin(), report.converted.end(),
+                     [](const ConvertedRow& row) { return row.summary.errors.has_value(); });
+}
+
+std::vector<std::string> ErrorCells(const std::optional<ErrorMetrics>& errors) {
+  if (!errors.has_value()) return {"", "", ""};
+  return {absl::StrFormat("%.3g", errors->mean_squared_error), absl::StrFormat("%.3g", errors->max_error),
+          absl::StrFormat("%.2f", errors->snr_db)};
+}
+
+// JSON has no infinity: an SNR without an error is null.
+nlohmann::ordered_json ErrorsJson(const ErrorMetrics& errors) {
+  nlohmann::ordered_json json{
+      {"count", errors.count}, {"mean_squared_error", errors.mean_squared_error}, {"max_error", errors.max_error}};
+  json["snr_db"] = std::isfinite(errors.snr_db) ? nlohmann::ordered_json(errors.snr_db) : nullptr;
+  return json;
+}
+
 nlohmann::ordered_json SizesJson(const Sizes& sizes, bool quantized) {
   const double seconds = absl::ToDoubleSeconds(sizes.time);
   nlohmann::ordered_json json{{"elements", sizes.elements},
@@ -73,19 +96,29 @@ uint64_t CopiedBytes(const ConversionReport& report) {
 }  // namespace
 
 std::string FormatTable(const ConversionReport& report) {
-  Table table({{"tensor", Table::Align::kLeft},
-               {"dtype", Table::Align::kLeft},
-               {"shape", Table::Align::kRight},
-               {"bits/weight", Table::Align::kRight},
-               {"in", Table::Align::kRight},
-               {"out", Table::Align::kRight},
-               {"GB/s", Table::Align::kRight}});
+  std::vector<Table::Column> columns{{"tensor", Table::Align::kLeft}, {"dtype", Table::Align::kLeft},
+                                     {"shape", Table::Align::kRight}, {"bits/weight", Table::Align::kRight},
+                                     {"in", Table::Align::kRight},    {"out", Table::Align::kRight},
+                                     {"GB/s", Table::Align::kRight}};
+  const bool errors = HasErrors(report);
+  if (errors) {
+    for (const char* name : {"MSE", "max error", "SNR dB"}) columns.push_back({name, Table::Align::kRight});
+  }
+  Table table(std::move(columns));
+  const auto add_row = [&](std::vector<std::string> cells, const std::optional<ErrorMetrics>& row_errors) {
+    for (std::string& cell : ErrorCells(row_errors)) {
+      if (errors) cells.push_back(std::move(cell));
+    }
+    table.AddRow(std::move(cells));
+  };
   for (const ConvertedRow& row : report.converted) {
-    table.AddRow(Cells(server::Printable(row.name), std::string(InfoOf(row.values_dtype).name), HumanShape(row.shape),
-                       SizesOf(report, row), report.quantized));
+    add_row(Cells(server::Printable(row.name), std::string(InfoOf(row.values_dtype).name), HumanShape(row.shape),
+                  SizesOf(report, row), report.quantized),
+            row.summary.errors);
   }
   table.AddRule();
-  table.AddRow(Cells(absl::StrCat("total of ", report.converted.size()), "", "", TotalsOf(report), report.quantized));
+  add_row(Cells(absl::StrCat("total of ", report.converted.size()), "", "", TotalsOf(report), report.quantized),
+          std::nullopt);
   return absl::StrFormat("%s\n%s: %s in %s; %d tensors %s, %d copied unchanged (%s)\n", table.ToString(),
                          report.output_path, HumanBytes(report.output_file_bytes),
                          absl::FormatDuration(absl::Trunc(report.time, absl::Milliseconds(1))), report.converted.size(),
@@ -104,8 +137,11 @@ std::string FormatJson(const ConversionReport& report) {
                         {"format_revision", row.scheme.format_revision}};
     tensor["device"] = row.summary.device;
     if (report.quantized) {
-      tensor["amax"] = row.summary.amax;
+      tensor["amax"] = row.summary.range.amax;
+      tensor["lowest"] = row.summary.range.lowest;
+      tensor["highest"] = row.summary.range.highest;
       tensor["nonfinite_count"] = row.summary.nonfinite_count;
+      if (row.summary.errors.has_value()) tensor["errors"] = ErrorsJson(*row.summary.errors);
     }
     tensors.push_back(std::move(tensor));
   }

@@ -43,7 +43,7 @@ absl::StatusOr<ConversionStep> PlanStep(const SafetensorsReader& input, const st
                                         const ConvertedTensor& converted, DataType dtype) {
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(converted.scheme));
   QUANTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(scheme, Direction::kDequantize, dtype, converted.shape));
-  ConversionStep step{name, dtype, converted.shape, FullyResolved(scheme), {}, {}, std::nullopt};
+  ConversionStep step{name, dtype, converted.shape, FullyResolved(plan.scheme), {}, {}, {}, {}};
   for (const SegmentLayout& segment : plan.WireInputs()) {
     const std::string tensor = SegmentTensorName(name, segment.name);
     const SafetensorsEntry* entry = input.Find(tensor);

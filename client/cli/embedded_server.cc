@@ -16,9 +16,10 @@ class ApplicationServer final : public EmbeddedServer {
  public:
   ApplicationServer() : logger_(server::MakeStderrLogger(server::LogLevel::kError, server::LogFormat::kText)) {}
 
-  absl::Status Start() {
+  absl::Status Start(const std::string& cpu_target) {
     server::ServerConfig config;
     config.listen.clear();
+    if (!cpu_target.empty()) config.cpu_target = cpu_target;
     std::error_code no_folder;
     const std::filesystem::path spool = std::filesystem::temp_directory_path(no_folder);
     if (!no_folder) config.spool_directory = spool;
@@ -35,9 +36,9 @@ class ApplicationServer final : public EmbeddedServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start() {
+absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(const std::string& cpu_target) {
   auto embedded = std::make_unique<ApplicationServer>();
-  QUANTD_RETURN_IF_ERROR(embedded->Start());
+  QUANTD_RETURN_IF_ERROR(embedded->Start(cpu_target));
   return embedded;
 }
 

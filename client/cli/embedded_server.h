@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 
@@ -14,8 +15,8 @@ namespace quantd::cli {
 class EmbeddedServer {
  public:
   // The server's defaults, without listeners; only its errors are logged, to standard error. Errors: those of
-  // server::Application::Start.
-  static absl::StatusOr<std::unique_ptr<EmbeddedServer>> Start();
+  // server::Application::Start, INVALID_ARGUMENT for a `cpu_target` that this machine lacks; empty: the fastest.
+  static absl::StatusOr<std::unique_ptr<EmbeddedServer>> Start(const std::string& cpu_target);
   // Waits for what is still open.
   virtual ~EmbeddedServer() = default;
 

@@ -16,6 +16,12 @@ namespace quantd::cli {
 // Why running work was told to stop.
 enum class Interruption { kNone, kSignal, kFileShrank };
 
+// Which server a command uses.
+struct ServerChoice {
+  std::string address;     // empty: one in this process
+  std::string cpu_target;  // of the one in this process; empty: what the process's environment says
+};
+
 struct Environment {
   std::ostream& out;     // results
   std::ostream& err;     // progress and errors
@@ -23,8 +29,8 @@ struct Environment {
   const Clock& clock;
   CancelToken& cancel;
   std::function<Interruption()> interruption;
-  // A client of the server at `address`; of one in this process if that is empty, which lives as long as the client.
-  std::function<absl::StatusOr<std::shared_ptr<Client>>(const std::string& address)> connect;
+  // A client of that server; one in this process lives as long as the client.
+  std::function<absl::StatusOr<std::shared_ptr<Client>>(const ServerChoice&)> connect;
 };
 
 // What the command line asks for.

@@ -41,7 +41,7 @@ std::string FormatText(const nlohmann::ordered_json& info) {
 void AddInfoCommand(CLI::App& app, ChosenCommand& chosen) {
   auto arguments = std::make_shared<InfoArguments>();
   CLI::App* command = app.add_subcommand("info", "Show a server's release, devices and limits");
-  AddAddressOption(*command, arguments->address);
+  AddServerOptions(*command, arguments->server);
   AddJsonFlag(*command, arguments->json);
   command->callback([arguments, &chosen] {
     chosen.json = arguments->json;
@@ -50,7 +50,7 @@ void AddInfoCommand(CLI::App& app, ChosenCommand& chosen) {
 }
 
 absl::StatusOr<ExitCode> RunInfo(const InfoArguments& arguments, Environment& environment) {
-  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.address));
+  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.server));
   QUANTD_ASSIGN_OR_RETURN(const ServerInfo info, client->GetServerInfo());
   const nlohmann::ordered_json json = ToJson(info);
   environment.out << (arguments.json ? json.dump(2) + "\n" : FormatText(json));

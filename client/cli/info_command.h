@@ -1,8 +1,6 @@
 // quantctl info: what a server is, and its limits.
 #pragma once
 
-#include <string>
-
 #include "absl/status/statusor.h"
 #include "client/cli/environment.h"
 
@@ -13,7 +11,7 @@ class App;
 namespace quantd::cli {
 
 struct InfoArguments {
-  std::string address;
+  ServerChoice server;
   bool json = false;
 };
 

@@ -25,7 +25,11 @@ struct StatisticKey {
   const char* name;
   std::optional<float> KnownStatistics::* target;
 };
-constexpr StatisticKey kStatisticKeys[] = {{"offset", &KnownStatistics::offset}};
+constexpr StatisticKey kStatisticKeys[] = {{"offset", &KnownStatistics::offset},
+                                           {"global_scale", &KnownStatistics::global_scale},
+                                           {"amax", &KnownStatistics::amax},
+                                           {"min", &KnownStatistics::min},
+                                           {"max", &KnownStatistics::max}};
 
 std::string KnownKeys() {
   std::string keys;

@@ -8,7 +8,9 @@
 #include "client/cli/conversion.h"
 #include "client/cli/metadata.h"
 #include "client/cli/params_file.h"
+#include "client/cpp/local_range.h"
 #include "kernels/base/error.h"
+#include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/scheme/plan.h"
 #include "server/conversion/printable.h"
@@ -21,9 +23,13 @@ using server::Quoted;
 using server::SafetensorsEntry;
 using server::SafetensorsReader;
 
+constexpr char kSelectionRemedy[] = " Or choose with --include and --min-rank which tensors are converted.";
+
 // The same status as the caller's fault, with what it is about in front.
 absl::Status Unusable(const absl::Status& status, const std::string& what) {
-  absl::Status named(status.code(), absl::StrCat(what, std::string(status.message())));
+  const bool other_tensors_may_fit = DetailsOf(status).reason == reason::kInvalidShape;
+  absl::Status named(status.code(),
+                     absl::StrCat(what, std::string(status.message()), other_tensors_may_fit ? kSelectionRemedy : ""));
   return WithExitCode(WithDetails(std::move(named), DetailsOf(status)), ExitCode::kUsage);
 }
 
@@ -56,11 +62,12 @@ absl::StatusOr<ConversionStep> PlanStep(const SafetensorsEntry& entry, const Sch
   const DataType dtype = *DataTypeNamed(entry.dtype.name);
   absl::StatusOr<Plan> plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known);
   if (!plan.ok()) return Unusable(plan.status(), absl::StrCat("tensor ", Quoted(entry.name), ": "));
-  ConversionStep step{entry.name, dtype, entry.shape, FullyResolved(scheme), {&entry}, {}, known.offset};
+  ConversionStep step{entry.name, dtype, entry.shape, FullyResolved(plan->scheme), {&entry}, {}, known, {}};
   for (const SegmentLayout& segment : plan->WireOutputs()) {
     step.outputs.push_back(
         {segment.name, SegmentTensorName(entry.name, segment.name), segment.dtype, segment.shape, segment.bytes});
   }
+  if (SpoolsValues(*plan)) step.range_needed_by = *std::move(plan);
   return step;
 }
 
@@ -88,8 +95,12 @@ void AddQuantizeCommand(CLI::App& app, ChosenCommand& chosen) {
       ->type_name("N");
   command
       ->add_option("--params", arguments->params_path,
-                   "Statistics that are known already, by tensor: {\"layer.weight\": {\"offset\": 0.0123}}")
+                   "Statistics that are known already, by tensor: {\"layer.weight\": {\"offset\": 0.0123}}; also "
+                   "global_scale, amax, min, max")
       ->type_name("PARAMS.json");
+  command->add_flag("--metrics", arguments->metrics,
+                    "Also report how far the decoded values are from the values: mean squared error, largest error, "
+                    "signal to noise. The file stays the same");
   AddCallOptions(*command, arguments->call);
   AddJsonFlag(*command, arguments->json);
   command->callback([arguments, &chosen] {
@@ -108,7 +119,7 @@ absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environ
   QUANTD_ASSIGN_OR_RETURN(const TensorParams params, ParamsFor(arguments.params_path, selected));
 
   Conversion conversion{Conversion::Kind::kQuantize, arguments.input_path, arguments.output_path, input->get(), {}, {},
-                        (*input)->metadata()};
+                        (*input)->metadata(),        arguments.metrics};
   std::set<const SafetensorsEntry*> chosen(selected.begin(), selected.end());
   for (const SafetensorsEntry& entry : (*input)->tensors()) {
     if (chosen.count(&entry) == 0) {

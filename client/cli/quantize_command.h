@@ -18,6 +18,7 @@ struct QuantizeArguments {
   std::vector<std::string> settings;  // KEY=VALUE
   SelectionArguments selection;
   std::string params_path;
+  bool metrics = false;
   CallArguments call;
   bool json = false;
 };

@@ -21,6 +21,10 @@ std::string FormatText(const std::vector<SchemeDescription>& schemes) {
     text += absl::StrFormat("%s  (%.3f bits/weight, revision %d)\n  %s\n", Escaped(scheme.scheme.preset),
                             scheme.bits_per_weight, scheme.scheme.format_revision, Escaped(scheme.summary));
     if (!scheme.byte_equal_to.empty()) text += absl::StrFormat("  byte-equal to %s\n", Escaped(scheme.byte_equal_to));
+    if (!scheme.error_bound.empty()) text += absl::StrFormat("  error: %s\n", Escaped(scheme.error_bound));
+    for (const std::string& constraint : scheme.constraints) {
+      text += absl::StrFormat("  needs: %s\n", Escaped(constraint));
+    }
     text += absl::StrFormat("  segments: %s\n", Escaped(absl::StrJoin(scheme.segments, ", ")));
     for (const OverrideInfo& info : scheme.overrides) {
       text += absl::StrFormat("  --set %s=%s  (default %s)\n", Escaped(info.name),
@@ -43,6 +47,8 @@ std::string FormatJson(const std::vector<SchemeDescription>& schemes) {
                     {"summary", scheme.summary},
                     {"byte_equal_to", scheme.byte_equal_to},
                     {"bits_per_weight", scheme.bits_per_weight},
+                    {"error_bound", scheme.error_bound},
+                    {"constraints", scheme.constraints},
                     {"segments", scheme.segments},
                     {"overrides", std::move(overrides)}});
   }
@@ -56,7 +62,7 @@ std::string FormatJson(const std::vector<SchemeDescription>& schemes) {
 void AddSchemesCommand(CLI::App& app, ChosenCommand& chosen) {
   auto arguments = std::make_shared<SchemesArguments>();
   CLI::App* command = app.add_subcommand("schemes", "List the presets and what can be set in each");
-  AddAddressOption(*command, arguments->address);
+  AddServerOptions(*command, arguments->server);
   AddJsonFlag(*command, arguments->json);
   command->callback([arguments, &chosen] {
     chosen.json = arguments->json;
@@ -65,7 +71,7 @@ void AddSchemesCommand(CLI::App& app, ChosenCommand& chosen) {
 }
 
 absl::StatusOr<ExitCode> RunSchemes(const SchemesArguments& arguments, Environment& environment) {
-  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.address));
+  QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> client, environment.connect(arguments.server));
   QUANTD_ASSIGN_OR_RETURN(const std::vector<SchemeDescription> schemes, client->ListSchemes());
   environment.out << (arguments.json ? FormatJson(schemes) : FormatText(schemes));
   return ExitCode::kOk;

@@ -1,8 +1,6 @@
 // quantctl schemes: the presets of a server.
 #pragma once
 
-#include <string>
-
 #include "absl/status/statusor.h"
 #include "client/cli/environment.h"
 
@@ -13,7 +11,7 @@ class App;
 namespace quantd::cli {
 
 struct SchemesArguments {
-  std::string address;
+  ServerChoice server;
   bool json = false;
 };
 

@@ -21,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "kernels/base/data_type.h"
+#include "kernels/scheme/plan.h"
 #include "kernels/scheme/scheme.h"
 
 namespace grpc {
@@ -59,10 +60,19 @@ struct Segment {
   std::vector<std::byte> bytes;
 };
 
+// How far decoded values are from the values, over the finite ones: quantd.v1.ErrorMetrics.
+struct ErrorMetrics {
+  uint64_t count = 0;
+  double mean_squared_error = 0;
+  double max_error = 0;
+  double snr_db = 0;  // +infinity without an error
+};
+
 // What the server says of a finished tensor.
 struct Summary {
-  float amax = 0;
+  ValueRange range;  // of the finite values; Quantize only
   uint64_t nonfinite_count = 0;
+  std::optional<ErrorMetrics> errors;                                 // Quantize, if asked for
   absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server
   std::string device;
 };
@@ -115,7 +125,8 @@ enum class CallPriority : uint8_t { kLow, kNormal, kHigh };
 
 struct CallOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for the whole call, retries included
-  std::optional<float> offset;                        // Quantize: quantd.v1.Statistics.offset
+  KnownStatistics statistics;                         // Quantize: of the whole tensor, what is known
+  bool error_metrics = false;                         // Quantize: Summary.errors
   DevicePreference device = DevicePreference::kAuto;
   CallPriority priority = CallPriority::kNormal;
   uint32_t frame_data_bytes = 1u << 20;  // 1 to 4 MiB − 64 KiB: data in one message
@@ -151,7 +162,8 @@ struct ServerInfo {
 
 struct SchemeDescription {
   SchemeRequest scheme;
-  std::string summary, byte_equal_to;
+  std::string summary, byte_equal_to, error_bound;
+  std::vector<std::string> constraints;  // on a tensor's shape, a sentence each
   std::vector<OverrideInfo> overrides;
   std::vector<std::string> segments;
   double bits_per_weight = 0;

@@ -18,7 +18,9 @@ namespace {
 constexpr uint64_t kOneBatchBytes = 512u << 10;
 
 // Segments whose place in a batch is known without the server: those of the whole tensor, then the others.
-constexpr std::string_view kKnownOrder[] = {kOffsetSegment, kNestedScalesSegment, kScalesSegment, kCodesSegment};
+constexpr std::string_view kKnownOrder[] = {kOffsetSegment, kGlobalScaleSegment, kNestedScalesSegment,
+                                            kScalesSegment, kZeroPointsSegment,  kCodesSegment,
+                                            kBlocksSegment};
 
 size_t PlaceOf(const std::string& segment) {
   return std::find(std::begin(kKnownOrder), std::end(kKnownOrder), segment) - std::begin(kKnownOrder);
@@ -31,8 +33,8 @@ absl::Status CheckOptions(const CallOptions& options) {
 }
 
 absl::StatusOr<uint64_t> ValuesBytes(DataType dtype, const std::vector<uint64_t>& shape) {
-  if (!DataTypeNumbered(static_cast<int>(dtype)).has_value()) {
-    return InvalidArgument(reason::kInvalidDtype, "The tensor has no element type. Give float32, float16 or bfloat16.");
+  if (!DataTypeNumbered(static_cast<int>(dtype)).has_value() || !InfoOf(dtype).is_float) {
+    return InvalidArgument(reason::kInvalidDtype, "The tensor's type is no float. Give float32, float16 or bfloat16.");
   }
   const bool empty = std::find(shape.begin(), shape.end(), 0u) != shape.end();
   std::optional<uint64_t> bytes = empty ? 0 : SizeBytes(dtype);
@@ -55,7 +57,8 @@ absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRe
   }
   TensorTask task;
   task.header = MakeHeader(tensor.name, tensor.dtype, tensor.shape, scheme, options);
-  if (options.offset.has_value()) task.header.mutable_statistics()->set_offset(*options.offset);
+  FillStatistics(options.statistics, task.header);
+  task.header.set_error_metrics(options.error_metrics);
   task.inputs = {{std::string(kValuesSegment), tensor.values}};
   task.window_before_accept_bytes = kInitialWindowBytes;
   task.frame_data_bytes = options.frame_data_bytes;
@@ -73,6 +76,7 @@ absl::StatusOr<TensorTask> DequantizeTask(const QuantizedTensorView& tensor, Dat
   uint64_t job_bytes = values_bytes;
   bool all_known = true;
   for (const SegmentView& segment : tensor.segments) {
+    if (segment.name == kWeightShapeSegment) continue;  // the shape says it
     task.inputs.push_back({segment.name, segment.bytes});
     job_bytes += segment.bytes.size();
     all_known = all_known && PlaceOf(segment.name) < std::size(kKnownOrder);

@@ -35,10 +35,15 @@ SchemeRequest FromWire(const v1::Scheme& scheme) {
   return {scheme.preset(), {scheme.overrides().begin(), scheme.overrides().end()}, scheme.format_revision()};
 }
 
+ErrorMetrics FromWire(const v1::ErrorMetrics& errors) {
+  return {errors.count(), errors.mean_squared_error(), errors.max_error(), errors.snr_db()};
+}
+
 Summary FromWire(const v1::Summary& summary) {
   const v1::PhaseTimes& times = summary.times();
-  return {.amax = summary.amax(),
+  return {.range = {summary.amax(), summary.lowest(), summary.highest()},
           .nonfinite_count = summary.nonfinite_count(),
+          .errors = summary.has_errors() ? std::optional(FromWire(summary.errors())) : std::nullopt,
           .receive_time = absl::Nanoseconds(times.receive_ns()),
           .queue_time = absl::Nanoseconds(times.queue_ns()),
           .compute_time = absl::Nanoseconds(times.compute_ns()),
@@ -68,6 +73,8 @@ SchemeDescription FromWire(const v1::SchemeDescription& description) {
   SchemeDescription result{.scheme = FromWire(description.scheme()),
                            .summary = description.summary(),
                            .byte_equal_to = description.byte_equal_to(),
+                           .error_bound = description.error_bound(),
+                           .constraints = {description.constraints().begin(), description.constraints().end()},
                            .overrides = {},
                            .segments = {description.segments().begin(), description.segments().end()},
                            .bits_per_weight = description.bits_per_weight()};
@@ -100,6 +107,14 @@ v1::TensorHeader MakeHeader(const std::string& name, DataType dtype, const std::
   header.set_priority(ToWire(options.priority));
   header.set_checksum_kind(options.checksums ? v1::CHECKSUM_KIND_CRC32C : v1::CHECKSUM_KIND_NONE);
   return header;
+}
+
+void FillStatistics(const KnownStatistics& known, v1::TensorHeader& header) {
+  if (known.offset.has_value()) header.mutable_statistics()->set_offset(*known.offset);
+  if (known.amax.has_value()) header.mutable_statistics()->set_amax(*known.amax);
+  if (known.min.has_value()) header.mutable_statistics()->set_min(*known.min);
+  if (known.max.has_value()) header.mutable_statistics()->set_max(*known.max);
+  if (known.global_scale.has_value()) header.mutable_statistics()->set_global_scale(*known.global_scale);
 }
 
 }  // namespace quantd

@@ -10,6 +10,7 @@
 namespace quantd {
 
 SchemeRequest FromWire(const v1::Scheme& scheme);
+ErrorMetrics FromWire(const v1::ErrorMetrics& errors);
 Summary FromWire(const v1::Summary& summary);
 ServerInfo FromWire(const v1::GetServerInfoResponse& info);
 SchemeDescription FromWire(const v1::SchemeDescription& description);
@@ -19,5 +20,8 @@ absl::StatusOr<SegmentView> FromWire(const v1::Segment& segment);
 // A header without scheme statistics; `dtype` is what the values are or shall become.
 v1::TensorHeader MakeHeader(const std::string& name, DataType dtype, const std::vector<uint64_t>& shape,
                             const SchemeRequest& scheme, const CallOptions& options);
+
+// What is known of the whole tensor goes into `header`.
+void FillStatistics(const KnownStatistics& known, v1::TensorHeader& header);
 
 }  // namespace quantd

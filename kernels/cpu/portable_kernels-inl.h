@@ -1,6 +1,7 @@
 // Every loop in plain C++ over the codecs of kernels/format: the specification that the instruction sets' own loops must
 // equal, and what runs where they have none. Every instruction set's source file includes this after it has chosen its
 // target; the namespace without a name keeps code for one processor out of the others' functions.
+#pragma once
 
 #include <algorithm>
 #include <cmath>

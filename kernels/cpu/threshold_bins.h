@@ -1,4 +1,5 @@
-// Codes by table: a value's bin, and the one threshold that may lie in it.
+// Ranks by table: a curve puts every threshold of a codec into a bin of its own, so a value is above as many thresholds
+// as its bin says, and perhaps one more.
 #pragma once
 
 #include <array>
@@ -9,38 +10,44 @@
 
 namespace quantd {
 
-// Adding it to a float of magnitude below 2^21 rounds that to an integer, which the low bits of the sum then hold.
-inline constexpr float kRoundingMagic = 0x1.8p23f;
-// Bins are narrower than the narrowest gap between two thresholds of a codec, and there are at most 31 of them over
-// [-1, 1]: 15.49 and a little rounds to 15.
-inline constexpr float kBinsPerUnit = 15.49f;
-
-// Bin of a value in [-1, 1] or an ulp beyond, modulo 32. It never falls when the value rises from -1 to 1, and that is
-// all that the tables need to be exact.
-constexpr uint32_t BinOf(float value) { return std::bit_cast<uint32_t>(value * kBinsPerUnit + kRoundingMagic) & 31; }
-
-// Number of thresholds below `value` = rank_below[bin] + (value > threshold[bin]).
-struct ThresholdBins {
-  alignas(64) std::array<uint32_t, 32> rank_below{};
-  alignas(64) std::array<float, 32> threshold{};
+// The bin of a value is value · (kSlope - kBend · value²), rounded. Chosen so that the 7 thresholds of NF4 below 0 lie
+// in the bins -7 to -1 and the 8 above in 0 to 7, the magnitudes' thresholds of bitsandbytes' FP4 in 0 to 6.
+struct Nf4Curve {
+  static constexpr float kSlope = 11.75f;
+  static constexpr float kBend = 4.3f;
+  static constexpr int kFirstBin = -7;
+};
+struct Fp4BnbCurve {
+  static constexpr float kSlope = 10.0f;
+  static constexpr float kBend = 4.0f;
+  static constexpr int kFirstBin = 0;
 };
 
-template <size_t kCount>
-consteval ThresholdBins MakeThresholdBins(const float (&thresholds)[kCount]) {
-  ThresholdBins bins;
-  bins.threshold.fill(std::numeric_limits<float>::infinity());
-  // From the bin of -16 on, upwards.
-  for (uint32_t step = 0; step < 32; ++step) {
-    const uint32_t bin = (step + 16) & 31;
-    for (const float threshold : thresholds) {
-      const uint32_t threshold_step = (BinOf(threshold) + 16) & 31;
-      if (threshold_step < step) ++bins.rank_below[bin];
-      if (threshold_step != step) continue;
-      if (bins.threshold[bin] != std::numeric_limits<float>::infinity()) throw "two thresholds in one bin";
-      bins.threshold[bin] = threshold;
-    }
+// Up to this magnitude a value beyond the last threshold keeps the last bin, or gets an empty one.
+inline constexpr float kBinnedMagnitude = 1.001f;
+
+// Adding it to a float of magnitude below 2^21 rounds that to an integer, which the low bits of the sum then hold.
+inline constexpr float kRoundingMagic = 0x1.8p23f;
+
+// By bits 0 to 3 of a bin: the threshold in it. Entry 8 repeats entry 0, so that each half has the bin 0.
+struct ThresholdTable {
+  alignas(64) std::array<float, 16> threshold{};
+};
+
+template <class Curve, size_t kCount>
+consteval ThresholdTable MakeThresholdTable(const float (&thresholds)[kCount]) {
+  ThresholdTable table;
+  table.threshold.fill(std::numeric_limits<float>::infinity());
+  for (size_t k = 0; k < kCount; ++k) {
+    const double value = thresholds[k];
+    const double curve = value * (double{Curve::kSlope} - double{Curve::kBend} * value * value);
+    const int bin = Curve::kFirstBin + static_cast<int>(k);
+    // Far enough from the bin's edges that how the curve is rounded does not matter.
+    if (curve < bin - 0.49 || curve > bin + 0.49) throw "a threshold is not in its bin";
+    table.threshold[static_cast<size_t>(bin) & 15] = thresholds[k];
   }
-  return bins;
+  table.threshold[8] = table.threshold[0];
+  return table;
 }
 
 }  // namespace quantd

@@ -47,6 +47,11 @@ absl::Status SetAdminListen(const Given& given, ServerConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status SetCpuTarget(const Given& given, ServerConfig& config) {
+  config.cpu_target = given.text;
+  return absl::OkStatus();
+}
+
 absl::Status SetSpoolDirectory(const Given& given, ServerConfig& config) {
   config.spool_directory = given.text;
   return absl::OkStatus();
@@ -67,6 +72,9 @@ constexpr Setting kSettings[] = {
     {"--log-format", "QUANTD_LOG_FORMAT", "text or json (default: text)", SetLogFormat},
     {"--compute-threads", "QUANTD_COMPUTE_THREADS", "threads that compute; 0: one per processor (default: 0)",
      SetComputeThreads},
+    {"--cpu-target", "QUANTD_CPU_TARGET",
+     "scalar, avx2 or avx512, where the processor has it; auto: the fastest; the bytes are the same (default: auto)",
+     SetCpuTarget},
     {"--spool-directory", "QUANTD_SPOOL_DIRECTORY", "folder for temporary files (default: /tmp)", SetSpoolDirectory},
 };
 constexpr const char* kListenEnvironment = "QUANTD_LISTEN";

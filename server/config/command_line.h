@@ -22,7 +22,8 @@ using FileReader = std::function<absl::StatusOr<std::string>(const std::string& 
 
 // `arguments` are without the program's name. Of `environment` the names QUANTD_* of the flags count: QUANTD_LISTEN
 // (entries separated by commas), QUANTD_ADMIN_LISTEN, QUANTD_CONFIG, QUANTD_LOG_LEVEL, QUANTD_LOG_FORMAT,
-// QUANTD_COMPUTE_THREADS, QUANTD_SPOOL_DIRECTORY. INVALID_ARGUMENT says which setting is wrong and what is allowed.
+// QUANTD_COMPUTE_THREADS, QUANTD_CPU_TARGET, QUANTD_SPOOL_DIRECTORY. INVALID_ARGUMENT says which setting is wrong and
+// what is allowed.
 absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arguments,
                                              const std::map<std::string, std::string>& environment,
                                              const FileReader& read_file);

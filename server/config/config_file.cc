@@ -132,6 +132,7 @@ config::v1::ServerConfig ToProto(const ServerConfig& config) {
   message.mutable_unix_listener()->set_mode(config.unix_mode);
   for (uint32_t uid : config.unix_allowed_uids) message.mutable_unix_listener()->add_allowed_uids(uid);
   message.set_compute_threads(config.compute_threads);
+  message.set_cpu_target(config.cpu_target);
   message.set_spool_directory(config.spool_directory);
   message.set_reflection(config.reflection);
   message.set_transport_bytes_max(config.transport_bytes_max);
@@ -185,6 +186,7 @@ absl::StatusOr<ServerConfig> ApplyToml(const std::string& text, ServerConfig bas
                                   message.unix_listener().allowed_uids().end());
   }
   if (message.has_compute_threads()) base.compute_threads = message.compute_threads();
+  if (message.has_cpu_target()) base.cpu_target = message.cpu_target();
   if (message.has_spool_directory()) base.spool_directory = message.spool_directory();
   if (message.has_reflection()) base.reflection = message.reflection();
   if (message.has_transport_bytes_max()) base.transport_bytes_max = message.transport_bytes_max();

@@ -20,6 +20,7 @@ struct ServerConfig {
   std::string unix_mode = "0660";
   std::vector<uint32_t> unix_allowed_uids;
   uint32_t compute_threads = 0;
+  std::string cpu_target = "auto";  // or a name of kernels/cpu's; whether the processor has it is found at the start
   std::string spool_directory = "/tmp";
   bool reflection = true;
   uint64_t transport_bytes_max = 512u << 20;

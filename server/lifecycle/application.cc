@@ -17,7 +17,6 @@ ServiceOptions OptionsFor(const ServerConfig& config) {
   options.version = kVersion;
   options.server_instance = identity.server_instance;
   options.epoch = identity.epoch;
-  options.cpu_target = CpuTarget();
   options.compute_threads = ComputeThreads(config);
   options.spool_directory = config.spool_directory;
   options.limits = config.limits;
@@ -26,11 +25,13 @@ ServiceOptions OptionsFor(const ServerConfig& config) {
 
 }  // namespace
 
-Application::Application(Logger& logger) : rpc_log_(logger), backend_(MakeCpuBackend()) {}
+Application::Application(std::unique_ptr<Backend> backend, Logger& logger)
+    : rpc_log_(logger), backend_(std::move(backend)) {}
 
 absl::StatusOr<std::unique_ptr<Application>> Application::Start(const ServerConfig& config, Logger& logger) {
   QUANTD_RETURN_IF_ERROR(Validate(config));
-  std::unique_ptr<Application> application(new Application(logger));
+  QUANTD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeCpuBackend(config.cpu_target));
+  std::unique_ptr<Application> application(new Application(std::move(backend), logger));
   QUANTD_RETURN_IF_ERROR(SelfTest(*application->backend_));
   QUANTD_ASSIGN_OR_RETURN(application->service_,
                           QuantizationService::Create(OptionsFor(config), *application->backend_, application->clock_,

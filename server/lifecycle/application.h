@@ -18,14 +18,14 @@ namespace quantd::server {
 class Application {
  public:
   // Checks the configuration and the kernels' known answers, then serves. To embed, leave `config.listen` empty and use
-  // InProcessChannel. Errors: those of Validate, SelfTest, QuantizationService::Create and Server::Start. `logger` must
-  // outlive the result.
+  // InProcessChannel. Errors: those of Validate, MakeCpuBackend, SelfTest, QuantizationService::Create and
+  // Server::Start. `logger` must outlive the result.
   static absl::StatusOr<std::unique_ptr<Application>> Start(const ServerConfig& config, Logger& logger);
 
   Server& server() { return *server_; }
 
  private:
-  explicit Application(Logger& logger);
+  Application(std::unique_ptr<Backend> backend, Logger& logger);
 
   // Each outlives what is declared after it.
   const RealClock clock_;

@@ -17,6 +17,16 @@ namespace {
 
 constexpr uint64_t kCopiedDataBytesMax = 64 << 10;
 
+KnownStatistics ToKnownStatistics(const v1::Statistics& statistics) {
+  KnownStatistics known;
+  if (statistics.has_offset()) known.offset = statistics.offset();
+  if (statistics.has_amax()) known.amax = statistics.amax();
+  if (statistics.has_min()) known.min = statistics.min();
+  if (statistics.has_max()) known.max = statistics.max();
+  if (statistics.has_global_scale()) known.global_scale = statistics.global_scale();
+  return known;
+}
+
 absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
   TensorRequest request;
   request.name = header.name();
@@ -31,7 +41,7 @@ absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
   request.scheme.preset = header.scheme().preset();
   request.scheme.overrides.insert(header.scheme().overrides().begin(), header.scheme().overrides().end());
   request.scheme.format_revision = header.scheme().format_revision();
-  if (header.statistics().has_offset()) request.known.offset = header.statistics().offset();
+  request.known = ToKnownStatistics(header.statistics());
   if (header.has_range()) request.range = {header.range().begin(), header.range().end()};
   request.device_policy = header.device_policy() == v1::DEVICE_POLICY_GPU   ? DevicePolicy::kGpu
                           : header.device_policy() == v1::DEVICE_POLICY_CPU ? DevicePolicy::kCpu
@@ -42,6 +52,7 @@ absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
   request.checksum_kind = header.checksum_kind() == v1::CHECKSUM_KIND_CRC32C ? ChecksumKind::kCrc32c
                           : header.checksum_kind() == v1::CHECKSUM_KIND_NONE ? ChecksumKind::kNone
                                                                              : ChecksumKind::kWherePresent;
+  request.error_metrics = header.error_metrics();
   return request;
 }
 
@@ -74,7 +85,9 @@ void Fill(const SummaryInfo& summary, v1::Summary& proto) {
     output.set_size_bytes(digest.bytes);
     if (digest.crc32c.has_value()) output.set_crc32c(*digest.crc32c);
   }
-  proto.set_amax(summary.amax);
+  proto.set_amax(summary.range.amax);
+  proto.set_lowest(summary.range.lowest);
+  proto.set_highest(summary.range.highest);
   proto.set_nonfinite_count(summary.nonfinite_count);
   v1::PhaseTimes& times = *proto.mutable_times();
   times.set_receive_ns(absl::ToInt64Nanoseconds(summary.receive_time));
@@ -82,6 +95,13 @@ void Fill(const SummaryInfo& summary, v1::Summary& proto) {
   times.set_compute_ns(absl::ToInt64Nanoseconds(summary.compute_time));
   times.set_total_ns(absl::ToInt64Nanoseconds(summary.total_time));
   proto.set_device(summary.device);
+  if (summary.errors.has_value()) {
+    v1::ErrorMetrics& errors = *proto.mutable_errors();
+    errors.set_count(summary.errors->count);
+    errors.set_mean_squared_error(summary.errors->mean_squared_error);
+    errors.set_max_error(summary.errors->max_error);
+    errors.set_snr_db(summary.errors->snr_db);
+  }
 }
 
 grpc::Slice ToSlice(const OutputPiece& piece, bool copied) {

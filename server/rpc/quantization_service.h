@@ -21,7 +21,6 @@ struct ServiceOptions {
   std::string version;          // "0.1.0"
   std::string server_instance;  // random name of this process
   uint64_t epoch = 0;           // start time, Unix nanoseconds
-  std::string cpu_target;       // as CpuTarget()
   uint32_t compute_threads = 1;
   std::string spool_directory = "/tmp";  // for unnamed temporary files
   Limits limits;

@@ -25,8 +25,10 @@ v1::SchemeDescription Describe(const PresetInfo& preset) {
     for (const std::string& value : info.values) override_description.add_values(value);
     override_description.set_default_value(info.default_value);
   }
-  constexpr std::array<uint64_t, 1> kAnyShape = {1};
-  const auto plan = MakePlan(*scheme, Direction::kQuantize, DataType::kFloat32, kAnyShape);
+  description.set_error_bound(preset.error_bound);
+  for (const std::string& constraint : preset.constraints) description.add_constraints(constraint);
+  constexpr std::array<uint64_t, 2> kShapeForEveryPreset = {128, 256};
+  const auto plan = MakePlan(*scheme, Direction::kQuantize, DataType::kFloat32, kShapeForEveryPreset);
   if (plan.ok()) {
     for (const SegmentLayout& segment : plan->WireOutputs()) description.add_segments(segment.name);
   }
@@ -51,7 +53,7 @@ v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Ba
   response.set_server_instance(options.server_instance);
   response.set_epoch(options.epoch);
   response.add_devices(std::string(backend.name()));
-  response.set_cpu_target(options.cpu_target);
+  response.set_cpu_target(std::string(backend.target()));
   response.set_principal(caller.name);
   v1::Limits& limits = *response.mutable_limits();
   limits.set_frame_data_bytes_max(wire::kFrameDataBytesMax);

@@ -35,6 +35,7 @@ struct TensorRequest {
   DevicePolicy device_policy{};
   Priority priority = Priority::kNormal;
   ChecksumKind checksum_kind{};
+  bool error_metrics = false;  // Quantize
 };
 
 // quantd.v1.Piece of a request.
@@ -82,6 +83,14 @@ struct AcceptInfo {
   uint64_t window_bytes = 0;
 };
 
+// quantd.v1.ErrorMetrics.
+struct ErrorMetrics {
+  uint64_t count = 0;
+  double mean_squared_error = 0;
+  double max_error = 0;
+  double snr_db = 0;
+};
+
 // quantd.v1.Summary.
 struct SummaryInfo {
   struct Digest {
@@ -90,8 +99,9 @@ struct SummaryInfo {
     std::optional<uint32_t> crc32c;
   };
   std::vector<Digest> outputs;
-  float amax = 0;
+  ValueRange range;
   uint64_t nonfinite_count = 0;
+  std::optional<ErrorMetrics> errors;
   absl::Duration receive_time, queue_time, compute_time, total_time;
   std::string device;
 };

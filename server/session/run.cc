@@ -9,10 +9,14 @@
 namespace quantd::server {
 namespace {
 
-// The second pass finds its only input, the scales of the first, in the spool.
+bool IsSpooled(const SegmentLayout& segment) {
+  return segment.name == kSpooledScalesSegment || segment.name == kSpooledValuesSegment;
+}
+
+// The second pass finds its only input, scales or values that the first has left there, in the spool.
 absl::Status ReadSpooledInput(const Run& run) {
-  const SegmentLayout& scales = run.plan->passes[1].inputs.front();
-  const auto [begin, end] = run.plan->BytesOf(scales, run.units.begin_unit, run.units.end_unit);
+  const SegmentLayout& input = run.plan->passes[1].inputs.front();
+  const auto [begin, end] = run.plan->BytesOf(input, run.units.begin_unit, run.units.end_unit);
   const uint64_t base = run.units.inputs[0] - run.memory.data;
   return run.spool->ReadAt(begin, std::span(run.memory.data + base, end - begin));
 }
@@ -37,7 +41,7 @@ absl::Status ComputeUnits(Run& run, Backend& backend) {
     if (segment.whole_tensor()) continue;
     const auto [begin, end] = run.plan->BytesOf(segment, run.units.begin_unit, run.units.end_unit);
     const std::span<const std::byte> bytes(run.units.outputs[i], end - begin);
-    if (segment.name == kSpooledScalesSegment) {
+    if (IsSpooled(segment)) {
       QUANTD_RETURN_IF_ERROR(run.spool->WriteAt(begin, bytes));
     } else {
       CutIntoPieces(run, segment, bytes, begin);

@@ -42,8 +42,8 @@ struct Run {
 };
 
 // Computes the run on this thread: reads its input from the spool if it is of the second pass, runs the backend, spools
-// what the second pass will need, and cuts the output into pieces with their CRC32C. Never fails otherwise than in
-// run.status.
+// what the second pass will need (and else is not sent), and cuts the output into pieces with their CRC32C. Never fails
+// otherwise than in run.status.
 void Compute(Run& run, Backend& backend, const Clock& clock);
 
 }  // namespace quantd::server

@@ -24,12 +24,16 @@ int OpenUnnamed(const std::string& directory) {
   return named;
 }
 
-absl::Status Failed(const char* what, int error) {
+// What the caller can do about it.
+std::string Remedy(const std::string& missing) {
+  return "Send statistics." + missing + " in the header, so that nothing has to be kept";
+}
+
+absl::Status Failed(const char* what, const std::string& missing, int error) {
   const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
   return MakeError(full ? absl::StatusCode::kResourceExhausted : absl::StatusCode::kInternal, reason::kSpoolFailed,
-                   std::string("the server's spool cannot ") + what + ": " + std::strerror(error) +
-                       ". Send `offset` in the header, so that nothing has to be kept, or ask the operator to look at "
-                       "spool_directory.");
+                   std::string("the server's spool cannot ") + what + ": " + std::strerror(error) + ". " +
+                       Remedy(missing) + ", or ask the operator to look at spool_directory.");
 }
 
 }  // namespace
@@ -38,12 +42,12 @@ SpoolFileOps SpoolFileOps::Real() { return {OpenUnnamed, ::pwrite, ::pread}; }
 
 SpoolBudget::SpoolBudget(SpoolOptions options, SpoolFileOps ops) : options_(std::move(options)), ops_(std::move(ops)) {}
 
-absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes) {
+absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, const std::string& missing) {
   const auto refusal = [&](const char* whose, uint64_t limit_bytes) {
     return MakeError(absl::StatusCode::kResourceExhausted, reason::kSpoolBudget,
-                     "this tensor's scales take " + std::to_string(bytes) + " bytes until its end, beyond the " +
-                         whose + " spool limit of " + std::to_string(limit_bytes) +
-                         " bytes. Send `offset` in the header, so that nothing has to be kept.",
+                     "what the server must keep of this tensor until its end takes " + std::to_string(bytes) +
+                         " bytes, beyond the " + whose + " spool limit of " + std::to_string(limit_bytes) + " bytes. " +
+                         Remedy(missing) + ".",
                      {{"spool_bytes", std::to_string(bytes)}, {"limit_bytes", std::to_string(limit_bytes)}});
   };
   if (bytes > options_.bytes_per_stream_max) return refusal("stream's", options_.bytes_per_stream_max);
@@ -62,10 +66,10 @@ absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes) {
     if (fd < 0) {
       const int error = errno;
       Release(bytes, in_memory);
-      return Failed("make a file", error);
+      return Failed("make a file", missing, error);
     }
   }
-  return std::unique_ptr<Spool>(new Spool(*this, bytes, fd));
+  return std::unique_ptr<Spool>(new Spool(*this, bytes, missing, fd));
 }
 
 uint64_t SpoolBudget::bytes_reserved() const {
@@ -79,8 +83,12 @@ void SpoolBudget::Release(uint64_t bytes, bool in_memory) {
   if (in_memory) memory_bytes_reserved_ -= bytes;
 }
 
-Spool::Spool(SpoolBudget& budget, uint64_t bytes, int fd)
-    : budget_(budget), bytes_(bytes), fd_(fd), memory_(fd < 0 ? new std::byte[bytes] : nullptr) {}
+Spool::Spool(SpoolBudget& budget, uint64_t bytes, std::string missing, int fd)
+    : budget_(budget),
+      bytes_(bytes),
+      missing_(std::move(missing)),
+      fd_(fd),
+      memory_(fd < 0 ? new std::byte[bytes] : nullptr) {}
 
 Spool::~Spool() {
   if (fd_ >= 0) close(fd_);
@@ -95,7 +103,7 @@ absl::Status Spool::WriteAt(uint64_t offset, std::span<const std::byte> source) 
   while (!source.empty()) {
     const ssize_t written = budget_.ops_.pwrite(fd_, source.data(), source.size(), static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return Failed("write", written < 0 ? errno : ENOSPC);
+    if (written <= 0) return Failed("write", missing_, written < 0 ? errno : ENOSPC);
     source = source.subspan(static_cast<size_t>(written));
     offset += static_cast<uint64_t>(written);
   }
@@ -110,7 +118,7 @@ absl::Status Spool::ReadAt(uint64_t offset, std::span<std::byte> target) const {
   while (!target.empty()) {
     const ssize_t read = budget_.ops_.pread(fd_, target.data(), target.size(), static_cast<off_t>(offset));
     if (read < 0 && errno == EINTR) continue;
-    if (read <= 0) return Failed("read", read < 0 ? errno : EIO);
+    if (read <= 0) return Failed("read", missing_, read < 0 ? errno : EIO);
     target = target.subspan(static_cast<size_t>(read));
     offset += static_cast<uint64_t>(read);
   }

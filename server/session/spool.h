@@ -1,4 +1,4 @@
-// Where a tensor's scales wait until all of them are known.
+// Where a tensor's scales, or its values, wait until a statistic of all of them is known.
 #pragma once
 
 #include <sys/types.h>
@@ -41,9 +41,9 @@ class SpoolBudget {
  public:
   explicit SpoolBudget(SpoolOptions options, SpoolFileOps ops = SpoolFileOps::Real());
 
-  // A spool of `bytes`, for one tensor.
+  // A spool of `bytes`, for one tensor, which could do without if the caller sent the `missing` statistics ("amax").
   // RESOURCE_EXHAUSTED with reason SPOOL_BUDGET (the message names the remedy) or SPOOL_FAILED (no file could be made).
-  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes);
+  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes, const std::string& missing);
 
   uint64_t bytes_reserved() const;
 
@@ -74,10 +74,11 @@ class Spool {
 
  private:
   friend class SpoolBudget;
-  Spool(SpoolBudget& budget, uint64_t bytes, int fd);
+  Spool(SpoolBudget& budget, uint64_t bytes, std::string missing, int fd);
 
   SpoolBudget& budget_;
   const uint64_t bytes_;
+  const std::string missing_;
   const int fd_;  // -1: in memory
   std::unique_ptr<std::byte[]> memory_;
 };

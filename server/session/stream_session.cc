@@ -308,10 +308,15 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
     tensor.accept_pending = false;
   }
   if (tensor.job != nullptr) {
+    const uint64_t consumed_before_bytes = tensor.job->consumed_bytes();
     auto pieces = tensor.job->TakeResults();
     if (!pieces.ok()) {
       Fail(tensor, pieces.status());
     } else {
+      // A pass that only spools has no results, but the client needs its credit back.
+      if (pieces->empty() && tensor.job->consumed_bytes() > consumed_before_bytes) {
+        FrameWithRoom(tensor, 0).consumed_bytes = tensor.job->consumed_bytes();
+      }
       for (OutputPiece& piece : *pieces) {
         ResponseFrame& frame = FrameWithRoom(tensor, piece.bytes.size());
         frame.data_bytes += piece.bytes.size();

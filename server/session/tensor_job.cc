@@ -1,14 +1,13 @@
 #include "server/session/tensor_job.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <utility>
 
 #include "kernels/base/crc32c.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
+#include "server/session/error_metrics.h"
 
 namespace quantd::server {
 namespace {
@@ -41,10 +40,36 @@ absl::Status CheckUnitFits(const Plan& plan, const Limits& limits) {
     return MakeError(absl::StatusCode::kFailedPrecondition, reason::kUnitTooLarge,
                      "one unit of this scheme takes " + needed + " bytes, more than this server's slot of " +
                          std::to_string(limits.slot_bytes) +
-                         ". Choose a smaller block_size, or ask the operator for a larger slot_bytes.",
+                         ". Choose a smaller block, group or tile, reshape a tensor of very long rows, or ask the "
+                         "operator for a larger slot_bytes.",
                      {{"unit_bytes", needed}, {"slot_bytes", std::to_string(limits.slot_bytes)}});
   }
   return absl::OkStatus();
+}
+
+// The segment of that name; null if there is none.
+const SegmentLayout* Find(const std::vector<SegmentLayout>& segments, std::string_view name) {
+  const auto found = std::find_if(segments.begin(), segments.end(), [&](const auto& s) { return s.name == name; });
+  return found == segments.end() ? nullptr : &*found;
+}
+
+bool SpoolsScales(const Plan& plan) {
+  return plan.NeedsSpool() && Find(plan.passes[0].outputs, kSpooledScalesSegment) != nullptr;
+}
+
+// With which statistics in the header the plan would need no spool.
+std::string MissingStatistics(const Plan& plan) {
+  if (SpoolsScales(plan)) return "offset";
+  return plan.scheme.symmetric ? "amax" : "min and statistics.max";
+}
+
+// Errors are summed up while values, codes and final scales are in one place.
+absl::Status CheckErrorMetrics(const TensorRequest& request, const Plan& plan) {
+  if (!request.error_metrics || !SpoolsScales(plan)) return absl::OkStatus();
+  return InvalidArgument(reason::kStatisticNeeded,
+                         "error_metrics of a double quantization need its offset from the start. Send "
+                         "statistics.offset, or leave error_metrics out.",
+                         {{"statistic", "offset"}});
 }
 
 std::string NamesOf(const std::vector<SegmentLayout>& segments) {
@@ -70,10 +95,11 @@ absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest&
   QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known));
   const auto range = request.range.value_or(TensorRequest::Range{0, plan.element_count});
   QUANTD_ASSIGN_OR_RETURN(const UnitRange units, UnitsOf(plan, range.begin, range.end));
+  QUANTD_RETURN_IF_ERROR(CheckErrorMetrics(request, plan));
   QUANTD_RETURN_IF_ERROR(CheckUnitFits(plan, limits));
   std::shared_ptr<Spool> spool;
   if (plan.NeedsSpool()) {
-    QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes()));
+    QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan)));
   }
   return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
                                                   units, std::move(spool), limits, clock));
@@ -88,8 +114,8 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
       spool_(std::move(spool)),
       limits_(limits),
       clock_(clock),
-      next_batch_unit_(units.begin),
-      offset_(plan_->known.offset.value_or(0)) {
+      next_batch_unit_(units.begin) {
+  if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
     input_ends_.push_back(PartOf(*plan_, input, units_).begin_bytes);
     whole_tensor_inputs_->emplace_back(input.whole_tensor() ? input.bytes : 0);
@@ -309,7 +335,8 @@ void TensorJob::MakeRun(uint64_t end_unit) {
   units.pass = pass_index_;
   units.begin_unit = batch_->submitted_unit;
   units.end_unit = end_unit;
-  units.offset = offset_;
+  units.parameters = parameters_;
+  units.error_metrics = request_.error_metrics && direction_ == Direction::kQuantize && InLastPass();
   // Where the run's first unit lies in the batch's area of a segment.
   const auto place = [&](const SegmentLayout& segment, const Area& area) {
     return batch_->region.data + area.offset + (units.begin_unit - batch_->begin_unit) * segment.unit_bytes;
@@ -389,20 +416,24 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
         {{"element", std::to_string(result.first_nonfinite_element)}});
   }
   consumed_bytes_ += run.input_bytes;
-  summary_.nonfinite_count += result.nonfinite_count;
-  summary_.amax = std::max(summary_.amax, result.amax);
+  if (run.units.pass == 0) {
+    found_.Merge(result);
+    AddToScaleMean(run);
+  } else {
+    found_.errors.Merge(result.errors);  // spooled values have been looked at before
+  }
   summary_.queue_time += run.queue_time;
   summary_.compute_time += run.compute_time;
-  if (plan_->NeedsSpool() && run.units.pass == 0) AddToScaleMean(run);
   for (OutputPiece& piece : run.pieces) AddPiece(std::move(piece), pieces);
   return absl::OkStatus();
 }
 
+// Of a plan without spooled scales there is nothing to add.
 void TensorJob::AddToScaleMean(const Run& run) {
   const auto& outputs = plan_->passes[0].outputs;
-  const auto scales =
-      std::find_if(outputs.begin(), outputs.end(), [](const auto& s) { return s.name == kSpooledScalesSegment; });
-  const std::byte* next = run.units.outputs[static_cast<size_t>(scales - outputs.begin())];
+  const SegmentLayout* const scales = Find(outputs, kSpooledScalesSegment);
+  if (scales == nullptr) return;
+  const std::byte* next = run.units.outputs[static_cast<size_t>(scales - outputs.data())];
   for (uint64_t unit = run.units.begin_unit; unit < run.units.end_unit; ++unit) {
     const auto [begin, end] = plan_->BytesOf(*scales, unit, unit + 1);
     scale_mean_.AddNestedBlock(next, (end - begin) / sizeof(float));
@@ -411,7 +442,7 @@ void TensorJob::AddToScaleMean(const Run& run) {
 }
 
 void TensorJob::StartSecondPass() {
-  offset_ = scale_mean_.Mean();
+  parameters_ = ParametersOf(*plan_, found_.range, scale_mean_.Mean());
   pass_index_ = 1;
   next_batch_unit_ = units_.begin;
   batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
@@ -421,8 +452,7 @@ void TensorJob::StartSecondPass() {
 void TensorJob::AddWholeTensorOutputs(std::vector<OutputPiece>& pieces) {
   for (const SegmentLayout& segment : pass().outputs) {
     if (!segment.whole_tensor()) continue;
-    auto bytes = std::make_shared<std::array<std::byte, sizeof(float)>>(
-        std::bit_cast<std::array<std::byte, sizeof(float)>>(offset_));
+    auto bytes = std::make_shared<std::vector<std::byte>>(WholeTensorBytes(*plan_, segment, parameters_));
     OutputPiece piece{segment.name, 0, *bytes, bytes, std::nullopt};
     if (request_.checksum_kind != ChecksumKind::kNone) piece.crc32c = ExtendCrc32c(0, piece.bytes);
     AddPiece(std::move(piece), pieces);
@@ -441,6 +471,9 @@ void TensorJob::AddPiece(OutputPiece piece, std::vector<OutputPiece>& pieces) {
 
 SummaryInfo TensorJob::Summary() const {
   SummaryInfo summary = summary_;
+  summary.range = found_.range;
+  summary.nonfinite_count = found_.nonfinite_count;
+  if (request_.error_metrics && direction_ == Direction::kQuantize) summary.errors = ErrorMetricsOf(found_.errors);
   if (request_.checksum_kind == ChecksumKind::kNone) return summary;
   for (auto& output : summary.outputs) output.crc32c = output.crc32c.value_or(0);  // of no bytes
   return summary;

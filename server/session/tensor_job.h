@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
 #include "kernels/scheme/batch_layout.h"
 #include "kernels/scheme/plan.h"
@@ -33,7 +34,8 @@ namespace quantd::server {
 class TensorJob {
  public:
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
-  // SpoolBudget::Reserve, and FAILED_PRECONDITION with reason UNIT_TOO_LARGE or NO_GPU.
+  // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE or NO_GPU, and INVALID_ARGUMENT with reason
+  // STATISTIC_NEEDED for error metrics that would need the spooled scales.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
                                                           const Clock& clock);
@@ -143,8 +145,9 @@ class TensorJob {
 
   // Results.
   uint64_t consumed_bytes_ = 0;
+  BatchResult found_;
   ScaleMean scale_mean_;
-  float offset_ = 0;
+  TensorParameters parameters_;  // Quantize: once they are known
   SummaryInfo summary_;
   bool done_ = false;
 };

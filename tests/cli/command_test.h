@@ -71,8 +71,9 @@ class CommandTest : public ::testing::Test {
                             clock_,
                             cancel_,
                             [this] { return interruption_; },
-                            [this](const std::string& address) -> absl::StatusOr<std::shared_ptr<Client>> {
-                              addresses_.push_back(address);
+                            [this](const ServerChoice& server) -> absl::StatusOr<std::shared_ptr<Client>> {
+                              addresses_.push_back(server.address);
+                              cpu_targets_.push_back(server.cpu_target);
                               return client_;
                             }};
     return RunCommandLine(static_cast<int>(argv.size()), argv.data(), environment);
@@ -106,7 +107,7 @@ class CommandTest : public ::testing::Test {
   bool terminal_ = false;
   std::ostringstream out_, err_;
   std::shared_ptr<FakeClient> client_ = std::make_shared<FakeClient>();
-  std::vector<std::string> addresses_;
+  std::vector<std::string> addresses_, cpu_targets_;
 };
 
 }  // namespace quantd::cli

@@ -32,13 +32,14 @@ class FakeClient final : public Client {
   std::function<void(std::vector<SegmentLayout>&)> alter = [](std::vector<SegmentLayout>&) {};
   ServerInfo info;
   std::vector<SchemeDescription> schemes;
+  Summary summary;  // of every tensor
 
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
                                    const CallOptions& options) override {
     calls.push_back({tensor.name, scheme, tensor.dtype, tensor.shape, {}, options});
     QUANTD_ASSIGN_OR_RETURN(const Scheme resolved, ResolveScheme(scheme));
-    QUANTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(resolved, Direction::kQuantize, tensor.dtype, tensor.shape,
-                                                      KnownStatistics{options.offset}));
+    QUANTD_ASSIGN_OR_RETURN(const Plan plan,
+                            MakePlan(resolved, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics));
     return Deliver(plan, sink);
   }
 
@@ -83,7 +84,7 @@ class FakeClient final : public Client {
     }
     if (call.options.progress) call.options.progress(1, 1);
     QUANTD_RETURN_IF_ERROR(after_results(call));
-    return Summary{};
+    return summary;
   }
 };
 

@@ -19,15 +19,23 @@ void ExpectRefused(const std::string& json, const std::string& message) {
 }
 
 TEST(ParseParams, ReadsStatisticsByTensor) {
-  const auto params = ParseParams(R"({"w": {"offset": 0.09911634773015976}, "b": {"offset": -1}, "none": {}})");
+  const auto params = ParseParams(R"({"w": {"offset": 0.09911634773015976}, "b": {"offset": -1}, "none": {},
+      "all": {"global_scale": 1.5, "amax": 3.0, "min": -1, "max": 2}})");
   ASSERT_TRUE(params.ok()) << params.status();
   EXPECT_EQ(params->at("w").offset, 0.09911634773015976f);
   EXPECT_EQ(params->at("b").offset, -1.0f);
   EXPECT_EQ(params->at("none").offset, std::nullopt);
+  const KnownStatistics& all = params->at("all");
+  EXPECT_EQ(all.offset, std::nullopt);
+  EXPECT_EQ(all.global_scale, 1.5f);
+  EXPECT_EQ(all.amax, 3.0f);
+  EXPECT_EQ(all.min, -1.0f);
+  EXPECT_EQ(all.max, 2.0f);
 }
 
 TEST(ParseParams, NamesWhatItDoesNotKnow) {
-  ExpectRefused(R"({"w": {"offzet": 1}})", "tensor 'w': unknown key 'offzet'; known: offset");
+  ExpectRefused(R"({"w": {"offzet": 1}})",
+                "tensor 'w': unknown key 'offzet'; known: offset, global_scale, amax, min, max");
   ExpectRefused(R"({"w": 1})", "tensor 'w'");
 }
 

@@ -1,5 +1,7 @@
 #include "client/cli/quantize_command.h"
 
+#include <limits>
+
 #include "client/cli/metadata.h"
 #include "kernels/base/error.h"
 #include "tests/cli/command_test.h"
@@ -108,8 +110,79 @@ TEST_F(QuantizeCommand, SendsTheOffsetOfTheParams) {
   WriteFile(Path("params"), R"({"w": {"offset": 0.5}})");
   ASSERT_EQ(Quantize({"--set", "double_quant=true", "--params", Path("params")}), ExitCode::kOk) << err_.str();
   for (const FakeClient::Call& call : client_->calls) {
-    EXPECT_EQ(call.options.offset, call.name == "w" ? std::optional<float>(0.5f) : std::nullopt);
+    EXPECT_EQ(call.options.statistics.offset, call.name == "w" ? std::optional<float>(0.5f) : std::nullopt);
   }
+}
+
+TEST_F(QuantizeCommand, FindsTheRangeOfAPerTensorSchemeItself) {
+  MakeFile("in", {{"w", "F32", {2}, std::string("\0\0\x80\x3f\0\0\0\xc0", 8)}});  // 1, -2
+  ASSERT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", "int8", "--set", "grouping=tensor"}), ExitCode::kOk)
+      << err_.str();
+  EXPECT_EQ(client_->calls.back().options.statistics.amax, 2.0f);
+  ASSERT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", "int8-asym", "--set", "grouping=tensor"}),
+            ExitCode::kOk)
+      << err_.str();
+  EXPECT_EQ(client_->calls.back().options.statistics.min, -2.0f);
+  EXPECT_EQ(client_->calls.back().options.statistics.max, 1.0f);
+}
+
+TEST_F(QuantizeCommand, LeavesNonfiniteValuesAndKnownStatisticsToTheServer) {
+  MakeFile("in", {{"w", "F32", {2}, std::string("\0\0\x80\x7f\0\0\0\xc0", 8)}});  // infinity, -2
+  const std::vector<std::string> command{"quantize", Path("in"), Path("out"),      "--scheme",
+                                         "int8",     "--set",    "grouping=tensor"};
+  ASSERT_EQ(Run(command), ExitCode::kOk) << err_.str();
+  EXPECT_EQ(client_->calls.back().options.statistics.amax, std::nullopt);
+  WriteFile(Path("params"), R"({"w": {"amax": 0.5}})");
+  std::vector<std::string> with_params = command;
+  with_params.insert(with_params.end(), {"--params", Path("params")});
+  ASSERT_EQ(Run(with_params), ExitCode::kOk) << err_.str();
+  EXPECT_EQ(client_->calls.back().options.statistics.amax, 0.5f);
+}
+
+TEST_F(QuantizeCommand, NamesTheTypesOfSegmentsAsSafetensorsDoes) {
+  MakeFile("in", {{"w", "F32", {2, 128}, std::string(1024, '\x01')}});
+  const auto dtype_of = [&](const std::string& scheme, const std::string& tensor) {
+    EXPECT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", scheme}), ExitCode::kOk) << err_.str();
+    return std::string(Open("out")->Find(tensor)->dtype.name);
+  };
+  EXPECT_EQ(dtype_of("int8", "w.codes"), "I8");
+  EXPECT_EQ(dtype_of("fp8-e4m3", "w.codes"), "F8_E4M3");
+  EXPECT_EQ(dtype_of("fp8-e5m2", "w.codes"), "F8_E5M2");
+  EXPECT_EQ(dtype_of("ct-w4a16", "w.codes"), "I32");
+  EXPECT_EQ(dtype_of("ct-w4a16", "w.weight_shape"), "I64");
+}
+
+TEST_F(QuantizeCommand, ReportsErrorMetricsIfAskedTo) {
+  client_->summary.errors = ErrorMetrics{200, 0.00125, 0.25, 21.5};
+  ASSERT_EQ(Quantize({"--include", "w", "--metrics"}), ExitCode::kOk) << err_.str();
+  EXPECT_TRUE(client_->calls.back().options.error_metrics);
+  EXPECT_THAT(out_.str(), ::testing::ContainsRegex("MSE +max error +SNR dB"));
+  EXPECT_THAT(out_.str(), ::testing::ContainsRegex("0.00125 +0.25 +21.50"));
+  out_.str("");
+  ASSERT_EQ(Quantize({"--include", "w", "--metrics", "--json"}), ExitCode::kOk) << err_.str();
+  EXPECT_EQ(Json()["tensors"][0]["errors"]["count"], 200);
+  EXPECT_EQ(Json()["tensors"][0]["errors"]["mean_squared_error"], 0.00125);
+  EXPECT_EQ(Json()["tensors"][0]["errors"]["max_error"], 0.25);
+  EXPECT_EQ(Json()["tensors"][0]["errors"]["snr_db"], 21.5);
+}
+
+TEST_F(QuantizeCommand, AnInfiniteSnrIsNullInJson) {
+  client_->summary.errors = ErrorMetrics{200, 0, 0, std::numeric_limits<double>::infinity()};
+  ASSERT_EQ(Quantize({"--include", "w", "--metrics", "--json"}), ExitCode::kOk) << err_.str();
+  EXPECT_TRUE(Json()["tensors"][0]["errors"]["snr_db"].is_null());
+}
+
+TEST_F(QuantizeCommand, WithoutMetricsThereAreNone) {
+  ASSERT_EQ(Quantize({"--include", "w"}), ExitCode::kOk) << err_.str();
+  EXPECT_FALSE(client_->calls.back().options.error_metrics);
+  EXPECT_THAT(out_.str(), Not(HasSubstr("SNR")));
+}
+
+TEST_F(QuantizeCommand, ATensorThatDoesNotSuitTheSchemeIsNamedWithTheRemedy) {
+  EXPECT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", "mxfp4"}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("tensor 'w'"));
+  EXPECT_THAT(err_.str(), HasSubstr("--include"));
+  EXPECT_THAT(err_.str(), HasSubstr("INVALID_SHAPE"));
 }
 
 TEST_F(QuantizeCommand, RefusesParamsThatFitNothing) {

@@ -32,6 +32,36 @@ TEST_F(RunCommandLineTest, InfoPrintsTheServersLimits) {
   EXPECT_EQ(Json()["stall_ms_max"], 60000);
 }
 
+TEST_F(RunCommandLineTest, TheCpuTargetIsOfTheServerInThisProcessOnly) {
+  EXPECT_EQ(Run({"info", "--cpu-target", "scalar"}), ExitCode::kOk);
+  EXPECT_EQ(cpu_targets_.front(), "scalar");
+  EXPECT_EQ(Run({"info", "--cpu-target", "scalar", "--address", "host:1"}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("--cpu-target"));
+}
+
+TEST_F(RunCommandLineTest, SchemesShowsWhatEachNeedsAndPromises) {
+  SchemeDescription toy;
+  toy.scheme = {"toy", {}, 1};
+  toy.summary = "A toy.";
+  toy.byte_equal_to = "toylib 1.0";
+  toy.error_bound = "half a step";
+  toy.constraints = {"columns are a multiple of 8"};
+  toy.overrides = {{"group_size", {"8", "16"}, "8"}};
+  toy.segments = {"codes", "scales"};
+  toy.bits_per_weight = 4.5;
+  client_->schemes = {toy};
+  EXPECT_EQ(Run({"schemes"}), ExitCode::kOk);
+  for (const char* line : {"toy  (4.500 bits/weight, revision 1)\n", "  byte-equal to toylib 1.0\n",
+                           "  error: half a step\n", "  needs: columns are a multiple of 8\n",
+                           "  segments: codes, scales\n", "  --set group_size=8|16  (default 8)\n"}) {
+    EXPECT_THAT(out_.str(), HasSubstr(line));
+  }
+  out_.str("");
+  EXPECT_EQ(Run({"schemes", "--json"}), ExitCode::kOk);
+  EXPECT_EQ(Json()["schemes"][0]["error_bound"], "half a step");
+  EXPECT_EQ(Json()["schemes"][0]["constraints"][0], "columns are a multiple of 8");
+}
+
 TEST_F(RunCommandLineTest, AsksWhetherTheServerRunsWhenItIsOutOfReach) {
   MakeModel();
   client_->before_results = [](const FakeClient::Call&) { return absl::UnavailableError("connection refused"); };

@@ -144,7 +144,7 @@ TEST(TensorCall, DeliversSchemeSegmentsAndSummary) {
   EXPECT_EQ(sink.scheme.format_revision, 1u);
   EXPECT_EQ(sink.announced.at("codes"), 1000u);
   ASSERT_TRUE(call.summary().has_value());
-  EXPECT_EQ(call.summary()->amax, 2.5f);
+  EXPECT_EQ(call.summary()->range.amax, 2.5f);
   EXPECT_EQ(call.summary()->nonfinite_count, 3u);
   EXPECT_EQ(call.summary()->compute_time, absl::Nanoseconds(1500));
   EXPECT_EQ(call.summary()->device, "toy");
@@ -520,7 +520,11 @@ TEST(TensorTask, RefusesOptionsAndTensorsThatCannotBe) {
 
 TEST(TensorTask, CarriesTheCallersWishes) {
   const std::string values(4, 'x');
-  const CallOptions options{.offset = 0.5f, .device = DevicePreference::kCpu, .priority = CallPriority::kLow};
+  const CallOptions options{
+      .statistics = {.offset = 0.5f, .amax = 3.0f, .min = -1.0f, .max = 2.0f, .global_scale = 1.5f},
+      .error_metrics = true,
+      .device = DevicePreference::kCpu,
+      .priority = CallPriority::kLow};
   const auto task = QuantizeTask({"name", DataType::kFloat16, {1, 2}, SpanOf(values)},
                                  {"bnb-nf4", {{"block_size", "128"}}, 2}, options);
   ASSERT_TRUE(task.ok()) << task.status();
@@ -531,6 +535,11 @@ TEST(TensorTask, CarriesTheCallersWishes) {
   EXPECT_EQ(task->header.scheme().overrides().at("block_size"), "128");
   EXPECT_EQ(task->header.scheme().format_revision(), 2u);
   EXPECT_EQ(task->header.statistics().offset(), 0.5f);
+  EXPECT_EQ(task->header.statistics().amax(), 3.0f);
+  EXPECT_EQ(task->header.statistics().min(), -1.0f);
+  EXPECT_EQ(task->header.statistics().max(), 2.0f);
+  EXPECT_EQ(task->header.statistics().global_scale(), 1.5f);
+  EXPECT_TRUE(task->header.error_metrics());
   EXPECT_EQ(task->header.device_policy(), v1::DEVICE_POLICY_CPU);
   EXPECT_EQ(task->header.priority(), v1::PRIORITY_LOW);
   EXPECT_EQ(task->header.checksum_kind(), v1::CHECKSUM_KIND_CRC32C);

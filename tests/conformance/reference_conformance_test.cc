@@ -6,18 +6,11 @@
 
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/support/scheme_check.h"
-#include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
 namespace {
 
 using Overrides = std::map<std::string, std::string>;
-
-std::string Text(const SchemeRequest& request) {
-  std::string text = request.preset;
-  for (const auto& [name, value] : request.overrides) text.append(" ").append(name).append("=").append(value);
-  return text;
-}
 
 // Every preset with each value of each of its overrides, one at a time, and with every grouping that it can have.
 // By their text, so that none comes twice.
@@ -63,20 +56,16 @@ Bytes EdgyValues(std::mt19937_64& random, uint64_t count, DataType dtype) {
   return Narrowed(values, dtype);
 }
 
-class Conformance : public ::testing::TestWithParam<std::string> {
+// The reference is slow, so it computes once for all targets.
+class Conformance : public ::testing::Test {
  protected:
-  void SetUp() override { backend_ = MakeCpuBackend(std::string_view(GetParam())).value(); }
-
   void ExpectEqualsReference(const SchemeRequest& request, DataType dtype, const std::vector<uint64_t>& shape,
                              const Bytes& values, uint64_t units_per_batch) {
-    testing::ExpectEqualsReference(*backend_, request, dtype, shape, values, units_per_batch);
+    testing::ExpectEqualsReference(backends_, request, dtype, shape, values, units_per_batch);
   }
 
-  std::unique_ptr<Backend> backend_;
+  const std::vector<std::unique_ptr<Backend>> backends_ = EveryTarget();
 };
-
-INSTANTIATE_TEST_SUITE_P(Targets, Conformance, ::testing::ValuesIn(CpuTargets()),
-                         [](const auto& info) { return info.param; });
 
 // Shapes for every scheme: groups of 4096 need wide rows, and ragged ones go where no group forbids it.
 std::vector<std::vector<uint64_t>> ShapesFor(const Scheme& scheme) {
@@ -89,7 +78,7 @@ std::vector<std::vector<uint64_t>> ShapesFor(const Scheme& scheme) {
   return {{}, {1}, {7}, {3, 5}, {2, 3, 129}, {130, 384}, {nested ? 257 * block + 5 : 3 * block + 1}, {9, 4101}, {0, 7}};
 }
 
-TEST_P(Conformance, EverySchemeEqualsTheReference) {
+TEST_F(Conformance, EverySchemeEqualsTheReference) {
   constexpr uint64_t kSeed = 20261124;
   std::mt19937_64 random = MakeRandom(kSeed);
   size_t schemes = 0;
@@ -108,7 +97,7 @@ TEST_P(Conformance, EverySchemeEqualsTheReference) {
   EXPECT_GT(schemes, 200u);
 }
 
-TEST_P(Conformance, EveryPresetEqualsTheReferenceOnEvery16BitValue) {
+TEST_F(Conformance, EveryPresetEqualsTheReferenceOnEvery16BitValue) {
   for (const PresetInfo& preset : AllPresets()) {
     for (const DataType dtype : {DataType::kFloat16, DataType::kBFloat16}) {
       SCOPED_TRACE(preset.name + " " + std::string(InfoOf(dtype).name));
@@ -128,7 +117,7 @@ TEST_P(Conformance, EveryPresetEqualsTheReferenceOnEvery16BitValue) {
 }
 
 // NaN, infinities of both signs and a NaN with a sign, in every position of a row of 128.
-TEST_P(Conformance, NonfiniteValuesInEveryPositionEqualTheReference) {
+TEST_F(Conformance, NonfiniteValuesInEveryPositionEqualTheReference) {
   std::mt19937_64 random = MakeRandom(3);
   for (const PresetInfo& preset : AllPresets()) {
     const auto policies = std::ranges::find(preset.overrides, "nonfinite", &OverrideInfo::name);
@@ -150,7 +139,7 @@ TEST_P(Conformance, NonfiniteValuesInEveryPositionEqualTheReference) {
   }
 }
 
-TEST_P(Conformance, ErrorMetricsAreThoseOfTheDecodedValuesInAnyBatches) {
+TEST_F(Conformance, ErrorMetricsAreThoseOfTheDecodedValuesInAnyBatches) {
   std::mt19937_64 random = MakeRandom(5);
   for (const PresetInfo& preset : AllPresets()) {
     SCOPED_TRACE(preset.name);
@@ -159,25 +148,28 @@ TEST_P(Conformance, ErrorMetricsAreThoseOfTheDecodedValuesInAnyBatches) {
     for (float& value : ordinary) value = std::normal_distribution<float>()(random);
     const Bytes values = Narrowed(ordinary, DataType::kBFloat16);
     const Plan plan = PlanOrDie({preset.name, {}, 0}, Direction::kQuantize, DataType::kBFloat16, shape);
-    const TensorRun whole = RunTensor(*backend_, plan, {{"values", values}}, UINT64_MAX, true);
     const Plan back = PlanOrDie(FullyResolved(plan.scheme), Direction::kDequantize, DataType::kFloat32, shape);
-    const auto decoded = ValuesOf<float>(RunTensor(*backend_, back, whole.outputs).outputs.at("values"));
-    const auto original = Widened(values, DataType::kBFloat16);
-    long double squared_error = 0;
-    double largest = 0;
-    for (size_t i = 0; i < decoded.size(); ++i) {
-      const double error = static_cast<double>(original[i]) - decoded[i];
-      squared_error += static_cast<long double>(error) * error;
-      largest = std::max(largest, std::fabs(error));
-    }
-    EXPECT_EQ(whole.result.errors.count, decoded.size());
-    EXPECT_EQ(whole.result.errors.largest_error, largest);
-    const auto expected = static_cast<double>(squared_error);
-    EXPECT_NEAR(whole.result.errors.squared_error.Value(), expected, expected * 1e-12);
+    for (const auto& backend : backends_) {
+      const TensorRun whole = RunTensor(*backend, plan, {{"values", values}}, UINT64_MAX, true);
+      const auto decoded = ValuesOf<float>(RunTensor(*backend, back, whole.outputs).outputs.at("values"));
+      const auto original = Widened(values, DataType::kBFloat16);
+      long double squared_error = 0;
+      double largest = 0;
+      for (size_t i = 0; i < decoded.size(); ++i) {
+        const double error = static_cast<double>(original[i]) - decoded[i];
+        squared_error += static_cast<long double>(error) * error;
+        largest = std::max(largest, std::fabs(error));
+      }
+      const ErrorSums& errors = whole.result.errors;
+      EXPECT_EQ(errors.count, decoded.size());
+      EXPECT_EQ(errors.largest_error, largest);
+      const auto expected = static_cast<double>(squared_error);
+      EXPECT_NEAR(errors.squared_error.Value(), expected, expected * 1e-12);
 
-    const TensorRun split = RunTensor(*backend_, plan, {{"values", values}}, 3, true);
-    EXPECT_EQ(split.result.errors.squared_error.Value(), whole.result.errors.squared_error.Value());
-    EXPECT_EQ(split.result.errors.squared_value.Value(), whole.result.errors.squared_value.Value());
+      const ErrorSums split = RunTensor(*backend, plan, {{"values", values}}, 3, true).result.errors;
+      EXPECT_EQ(split.squared_error.Value(), errors.squared_error.Value());
+      EXPECT_EQ(split.squared_value.Value(), errors.squared_value.Value());
+    }
   }
 }
 

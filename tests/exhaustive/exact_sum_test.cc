@@ -14,6 +14,7 @@ namespace quantd::testing {
 namespace {
 
 __extension__ using Wide = __int128;
+__extension__ using Magnitude = unsigned __int128;
 
 double SumOf(const std::vector<double>& terms) {
   ExactSum sum;
@@ -24,7 +25,7 @@ double SumOf(const std::vector<double>& terms) {
 // `value` · 2^exponent rounded once, to nearest, ties to even. The result must be normal.
 double Rounded(Wide value, int exponent) {
   const bool negative = value < 0;
-  auto magnitude = static_cast<unsigned __int128>(negative ? -value : value);
+  auto magnitude = static_cast<Magnitude>(negative ? -value : value);
   bool sticky = false;
   for (; magnitude >> 54 != 0; magnitude >>= 1, ++exponent) sticky = sticky || (magnitude & 1) != 0;
   auto significand = static_cast<uint64_t>(magnitude);  // 54 bits: one more than a double has

@@ -5,17 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cpu/cpu_backend.h"
 #include "tests/support/scheme_check.h"
 
 namespace quantd::testing {
 namespace {
-
-std::string Text(const SchemeRequest& request) {
-  std::string text = request.preset;
-  for (const auto& [name, value] : request.overrides) text.append(" ").append(name).append("=").append(value);
-  return text;
-}
 
 // Every preset as it is and, where it can be, with short blocks, with rows that may have any length, and with codes of
 // every width in such rows.
@@ -49,24 +42,16 @@ std::vector<std::vector<uint64_t>> ShapesFor(const Scheme& scheme) {
   return shapes;
 }
 
-class ShortRuns : public ::testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override { backend_ = MakeCpuBackend(std::string_view(GetParam())).value(); }
-  std::unique_ptr<Backend> backend_;
-};
-
-INSTANTIATE_TEST_SUITE_P(Targets, ShortRuns, ::testing::ValuesIn(CpuTargets()),
-                         [](const auto& info) { return info.param; });
-
-TEST_P(ShortRuns, OfEveryLengthEqualTheReference) {
+TEST(ShortRuns, OfEveryLengthEqualTheReference) {
   std::mt19937_64 random = MakeRandom(20261125);
+  const Backends backends = EveryTarget();
   for (const SchemeRequest& request : AllRequests()) {
     for (const auto& shape : ShapesFor(ResolveScheme(request).value())) {
       for (const DataType dtype : kFloatTypes) {
         SCOPED_TRACE(Text(request) + " " + std::string(InfoOf(dtype).name) + " of " + ::testing::PrintToString(shape));
         std::vector<float> values(shape[0] * shape[1]);
         for (float& value : values) value = std::normal_distribution<float>()(random);
-        ExpectEqualsReference(*backend_, request, dtype, shape, Narrowed(values, dtype), 1 + random() % 3);
+        ExpectEqualsReference(backends, request, dtype, shape, Narrowed(values, dtype), 1 + random() % 3);
         if (HasFatalFailure()) return;
       }
     }
@@ -80,9 +65,10 @@ std::vector<uint32_t> NonfinitePatterns(DataType dtype) {
   return {0x7f800001, 0x7fc00000, 0xff800001, 0xffffffff, 0x7f800000, 0xff800000};
 }
 
-TEST_P(ShortRuns, WithANonfiniteValueInAnyPlaceEqualTheReference) {
+TEST(ShortRuns, WithANonfiniteValueInAnyPlaceEqualTheReference) {
   constexpr uint64_t kCount = kShortestBlock + 7;  // a whole block and a ragged one, or a ragged row
   std::mt19937_64 random = MakeRandom(20261126);
+  const Backends backends = EveryTarget();
   std::vector<float> finite(kCount);
   for (float& value : finite) value = std::normal_distribution<float>()(random);
   for (const SchemeRequest& short_request : AllRequests()) {
@@ -99,7 +85,7 @@ TEST_P(ShortRuns, WithANonfiniteValueInAnyPlaceEqualTheReference) {
                          std::to_string(pattern) + " at " + std::to_string(place));
             Bytes values = Narrowed(finite, dtype);
             std::memcpy(values.data() + place * SizeBytes(dtype), &pattern, SizeBytes(dtype));
-            ExpectEqualsReference(*backend_, request, dtype, {kCount}, values, 1);
+            ExpectEqualsReference(backends, request, dtype, {kCount}, values, 1);
             if (HasFatalFailure()) return;
           }
         }

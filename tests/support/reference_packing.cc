@@ -18,6 +18,15 @@ void SwapHalves(Bytes& bytes) {
   for (std::byte& byte : bytes) byte = byte << 4 | byte >> 4;
 }
 
+std::vector<uint32_t> RowsWithOneMore(const std::vector<uint32_t>& codes, uint64_t columns, uint32_t last) {
+  std::vector<uint32_t> rows;
+  for (size_t i = 0; i < codes.size(); ++i) {
+    rows.push_back(codes[i]);
+    if ((i + 1) % columns == 0) rows.push_back(last);
+  }
+  return rows;
+}
+
 uint64_t RowBits(uint64_t columns, int bits, int unit_bits) {
   const uint64_t used = columns * static_cast<uint64_t>(bits);
   const auto unit = static_cast<uint64_t>(unit_bits);
@@ -66,10 +75,13 @@ Bytes WordsTransposed(const Bytes& words, uint64_t rows) {
 
 Bytes PackCodes(const ReferenceTensor& tensor, std::vector<uint32_t> codes) {
   const std::string& element = tensor.options.element;
-  const bool row_by_row = RowByRow(tensor.options.grouping);
+  uint64_t columns = RowByRow(tensor.options.grouping) ? tensor.columns : codes.size();
   const bool first_is_high = FirstIsHigh(element);
-  if (first_is_high && !row_by_row && codes.size() % 2 == 1) codes.push_back(EncodeElement(element, 0.0f, true));
-  Bytes bytes = PackRows(codes, row_by_row ? tensor.columns : codes.size(), BitsOf(element), 8);
+  if (first_is_high && columns % 2 == 1) {
+    codes = RowsWithOneMore(codes, columns, EncodeElement(element, 0.0f, true));
+    ++columns;
+  }
+  Bytes bytes = PackRows(codes, columns, BitsOf(element), 8);
   if (first_is_high) SwapHalves(bytes);
   return bytes;
 }

@@ -1,7 +1,9 @@
-// A scheme on a backend beside the slow reference, there and back.
+// A scheme on backends beside the slow reference, there and back.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/backend/backend.h"
@@ -11,9 +13,16 @@ namespace quantd::testing {
 
 inline constexpr DataType kFloatTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16};
 
-// Fails fatally unless every segment that the backend makes of `values`, and every value that it makes of those in each
-// float type, are the reference's.
-void ExpectEqualsReference(Backend& backend, const SchemeRequest& request, DataType dtype,
+using Backends = std::vector<std::unique_ptr<Backend>>;
+
+// One on each of CpuTargets().
+Backends EveryTarget();
+
+std::string Text(const SchemeRequest& request);
+
+// Fails fatally unless every segment that each backend makes of `values`, and every value that it makes of those in
+// each float type, are the reference's.
+void ExpectEqualsReference(const Backends& backends, const SchemeRequest& request, DataType dtype,
                            const std::vector<uint64_t>& shape, const Bytes& values, uint64_t units_per_batch);
 
 }  // namespace quantd::testing

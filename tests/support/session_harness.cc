@@ -335,6 +335,7 @@ SegmentBytes Expected(Direction direction, const TensorRequest& request, const S
   const auto backend = MakeCpuBackend();
   SegmentBytes outputs = RunTensor(*backend, PlanOf(direction, request), inputs).outputs;
   outputs.erase(std::string(kSpooledScalesSegment));
+  outputs.erase(std::string(kSpooledValuesSegment));
   return outputs;
 }
 

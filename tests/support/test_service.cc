@@ -26,7 +26,6 @@ TestService::TestService(TestServiceOptions options) : cpu_backend_(MakeCpuBacke
   auto service = server::QuantizationService::Create({.version = "test",
                                                       .server_instance = "test-instance",
                                                       .epoch = 1,
-                                                      .cpu_target = std::string(CpuTarget()),
                                                       .compute_threads = options.compute_threads,
                                                       .spool_directory = options.spool_directory,
                                                       .limits = options.limits},

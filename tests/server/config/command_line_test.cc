@@ -66,16 +66,17 @@ TEST(CommandLine, TheFileCanBeNamedInTheEnvironmentAndTheFlagBeatsIt) {
 }
 
 TEST(CommandLine, EveryFlagSetsItsField) {
-  const auto parsed =
-      ParseCommandLine({"--listen", ":1", "--listen", "unix:/a", "--admin-listen", "127.0.0.1:3", "--log-level",
-                        "debug", "--log-format", "json", "--compute-threads", "5", "--spool-directory", "/var/tmp"},
-                       {}, NoFile);
+  const auto parsed = ParseCommandLine(
+      {"--listen", ":1", "--listen", "unix:/a", "--admin-listen", "127.0.0.1:3", "--log-level", "debug", "--log-format",
+       "json", "--compute-threads", "5", "--cpu-target", "scalar", "--spool-directory", "/var/tmp"},
+      {}, NoFile);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_THAT(parsed->config.listen, ElementsAre(":1", "unix:/a"));
   EXPECT_EQ(parsed->config.admin_listen, "127.0.0.1:3");
   EXPECT_EQ(parsed->config.log_level, LogLevel::kDebug);
   EXPECT_EQ(parsed->config.log_format, LogFormat::kJson);
   EXPECT_EQ(parsed->config.compute_threads, 5u);
+  EXPECT_EQ(parsed->config.cpu_target, "scalar");
   EXPECT_EQ(parsed->config.spool_directory, "/var/tmp");
 }
 
@@ -94,6 +95,7 @@ TEST(CommandLine, EveryVariableSetsItsField) {
   EXPECT_EQ(parsed->config.log_level, LogLevel::kDebug);
   EXPECT_EQ(parsed->config.log_format, LogFormat::kJson);
   EXPECT_EQ(parsed->config.compute_threads, 5u);
+  EXPECT_EQ(parsed->config.cpu_target, "scalar");
   EXPECT_EQ(parsed->config.spool_directory, "/var/tmp");
 }
 

@@ -76,6 +76,11 @@ M FullRequest() {
   header.mutable_scheme()->set_format_revision(4);
   (*header.mutable_scheme()->mutable_overrides())["block_size"] = "128";
   header.mutable_statistics()->set_offset(0.5f);
+  header.mutable_statistics()->set_amax(3.0f);
+  header.mutable_statistics()->set_min(-1.0f);
+  header.mutable_statistics()->set_max(2.0f);
+  header.mutable_statistics()->set_global_scale(1.5f);
+  header.set_error_metrics(true);
   header.mutable_range()->set_begin(64);
   header.mutable_range()->set_end(128);
   header.set_device_policy(v1::DEVICE_POLICY_GPU);
@@ -110,6 +115,11 @@ TYPED_TEST(ToRequestFrameTest, EveryFieldArrives) {
   EXPECT_EQ(header.scheme.format_revision, 4u);
   EXPECT_THAT(header.scheme.overrides, ::testing::ElementsAre(::testing::Pair("block_size", "128")));
   EXPECT_EQ(header.known.offset, 0.5f);
+  EXPECT_EQ(header.known.amax, 3.0f);
+  EXPECT_EQ(header.known.min, -1.0f);
+  EXPECT_EQ(header.known.max, 2.0f);
+  EXPECT_EQ(header.known.global_scale, 1.5f);
+  EXPECT_TRUE(header.error_metrics);
   EXPECT_EQ(header.range.value().begin, 64u);
   EXPECT_EQ(header.range.value().end, 128u);
   EXPECT_EQ(header.device_policy, DevicePolicy::kGpu);
@@ -244,8 +254,9 @@ TYPED_TEST(ToByteBufferTest, EveryFieldArrives) {
                  640,
                  8 << 20};
   frame.summary = SummaryInfo{{{"codes", 3, 0xabcdu}, {"scales", 2, std::nullopt}},
-                              1.5f,
+                              {1.5f, -1.5f, 0.5f},
                               6,
+                              ErrorMetrics{7, 0.25, 0.5, 20.5},
                               absl::Nanoseconds(1),
                               absl::Nanoseconds(2),
                               absl::Nanoseconds(3),
@@ -289,6 +300,12 @@ TYPED_TEST(ToByteBufferTest, EveryFieldArrives) {
   EXPECT_EQ(summary.outputs(0).crc32c(), 0xabcdu);
   EXPECT_FALSE(summary.outputs(1).has_crc32c());
   EXPECT_EQ(summary.amax(), 1.5f);
+  EXPECT_EQ(summary.lowest(), -1.5f);
+  EXPECT_EQ(summary.highest(), 0.5f);
+  EXPECT_EQ(summary.errors().count(), 7u);
+  EXPECT_EQ(summary.errors().mean_squared_error(), 0.25);
+  EXPECT_EQ(summary.errors().max_error(), 0.5);
+  EXPECT_EQ(summary.errors().snr_db(), 20.5);
   EXPECT_EQ(summary.nonfinite_count(), 6u);
   EXPECT_EQ(summary.times().receive_ns(), 1u);
   EXPECT_EQ(summary.times().queue_ns(), 2u);

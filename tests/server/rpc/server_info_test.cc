@@ -39,8 +39,8 @@ TEST(DescribeSchemes, EveryOverrideHasItsDefaultAmongItsValuesAndInTheScheme) {
 }
 
 TEST(DescribeServer, SaysWhoItIsAndWhatItsLimitsAre) {
-  const auto backend = MakeCpuBackend();
-  ServiceOptions options{.version = "1.2.3", .server_instance = "abc", .epoch = 77, .cpu_target = "scalar"};
+  const auto backend = MakeCpuBackend("scalar").value();
+  ServiceOptions options{.version = "1.2.3", .server_instance = "abc", .epoch = 77};
   options.limits.window_bytes = 16 << 20;
   options.limits.streams_max = 9;
   options.limits.streams_per_principal_max = 4;

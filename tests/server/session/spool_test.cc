@@ -37,7 +37,7 @@ class SpoolForm : public ::testing::TestWithParam<uint64_t> {};
 
 TEST_P(SpoolForm, GivesBackWhatWasWrittenInAnyOrder) {
   SpoolBudget budget(Options());
-  const auto spool = budget.Reserve(GetParam()).value();
+  const auto spool = budget.Reserve(GetParam(), "offset").value();
   EXPECT_EQ(spool->bytes(), GetParam());
   const Bytes source = Pattern(GetParam(), 3);
   const size_t half = source.size() / 2;
@@ -63,9 +63,9 @@ TEST(SpoolBudget, MemoryUpToItsLimitOpensNoFile) {
     return SpoolFileOps::Real().open_unnamed(directory);
   };
   SpoolBudget budget(Options(), ops);
-  const auto in_memory = budget.Reserve(4000);
+  const auto in_memory = budget.Reserve(4000, "offset");
   EXPECT_EQ(opened, 0);
-  const auto in_file = budget.Reserve(4001);
+  const auto in_file = budget.Reserve(4001, "offset");
   EXPECT_EQ(opened, 1);
 }
 
@@ -77,13 +77,13 @@ TEST(SpoolBudget, TheMemoryOfAllSpoolsTogetherIsBoundedAndTheRestAreFiles) {
     return SpoolFileOps::Real().open_unnamed(directory);
   };
   SpoolBudget budget(Options(), ops);
-  auto first = budget.Reserve(3000);
-  const auto second = budget.Reserve(1001);
+  auto first = budget.Reserve(3000, "offset");
+  const auto second = budget.Reserve(1001, "offset");
   EXPECT_EQ(opened, 1) << "the second would make it more than 4000 bytes";
-  const auto third = budget.Reserve(1000);
+  const auto third = budget.Reserve(1000, "offset");
   EXPECT_EQ(opened, 1);
   first->reset();
-  const auto fourth = budget.Reserve(3000);
+  const auto fourth = budget.Reserve(3000, "offset");
   EXPECT_EQ(opened, 1) << "memory that is released is used again";
 }
 
@@ -93,7 +93,7 @@ TEST(SpoolBudget, FilesLeaveNoNameBehind) {
   SpoolOptions options = Options();
   options.directory = directory;
   SpoolBudget budget(options);
-  const auto spool = budget.Reserve(kFileBytes);
+  const auto spool = budget.Reserve(kFileBytes, "offset");
   ASSERT_TRUE(spool.ok());
   EXPECT_TRUE(std::filesystem::is_empty(directory));
   std::filesystem::remove_all(directory);
@@ -101,23 +101,24 @@ TEST(SpoolBudget, FilesLeaveNoNameBehind) {
 
 TEST(SpoolBudget, OneStreamMayHaveItsLimitToTheLastByte) {
   SpoolBudget budget(Options());
-  EXPECT_TRUE(budget.Reserve(10000).ok());
-  ExpectError(budget.Reserve(10001).status(), absl::StatusCode::kResourceExhausted, reason::kSpoolBudget);
-  ExpectError(budget.Reserve(UINT64_MAX).status(), absl::StatusCode::kResourceExhausted, reason::kSpoolBudget);
+  EXPECT_TRUE(budget.Reserve(10000, "offset").ok());
+  ExpectError(budget.Reserve(10001, "offset").status(), absl::StatusCode::kResourceExhausted, reason::kSpoolBudget);
+  ExpectError(budget.Reserve(UINT64_MAX, "offset").status(), absl::StatusCode::kResourceExhausted,
+              reason::kSpoolBudget);
   EXPECT_EQ(budget.bytes_reserved(), 0u);
 }
 
 TEST(SpoolBudget, AllStreamsTogetherMayHaveTheServersLimitToTheLastByte) {
   SpoolBudget budget(Options());
-  auto one = budget.Reserve(10000);
-  auto two = budget.Reserve(9999);
-  auto three = budget.Reserve(1);
+  auto one = budget.Reserve(10000, "offset");
+  auto two = budget.Reserve(9999, "offset");
+  auto three = budget.Reserve(1, "offset");
   EXPECT_EQ(budget.bytes_reserved(), 20000u);
-  const absl::Status refusal = budget.Reserve(1).status();
+  const absl::Status refusal = budget.Reserve(1, "offset").status();
   ExpectError(refusal, absl::StatusCode::kResourceExhausted, reason::kSpoolBudget);
   EXPECT_NE(refusal.message().find("offset"), std::string::npos) << "the remedy is missing: " << refusal;
   one->reset();
-  EXPECT_TRUE(budget.Reserve(10000).ok());
+  EXPECT_TRUE(budget.Reserve(10000, "offset").ok());
 }
 
 TEST(SpoolBudget, AFileThatCannotBeOpenedTakesNoBudget) {
@@ -127,7 +128,7 @@ TEST(SpoolBudget, AFileThatCannotBeOpenedTakesNoBudget) {
     return -1;
   };
   SpoolBudget budget(Options(), ops);
-  ExpectError(budget.Reserve(kFileBytes).status(), absl::StatusCode::kInternal, reason::kSpoolFailed);
+  ExpectError(budget.Reserve(kFileBytes, "offset").status(), absl::StatusCode::kInternal, reason::kSpoolFailed);
   EXPECT_EQ(budget.bytes_reserved(), 0u);
 }
 
@@ -135,7 +136,7 @@ TEST(SpoolBudget, ADirectoryThatDoesNotExistIsSaidSo) {
   SpoolOptions options = Options();
   options.directory = ::testing::TempDir() + "/does/not/exist";
   SpoolBudget budget(options);
-  const absl::Status status = budget.Reserve(kFileBytes).status();
+  const absl::Status status = budget.Reserve(kFileBytes, "offset").status();
   ExpectError(status, absl::StatusCode::kInternal, reason::kSpoolFailed);
   EXPECT_NE(status.message().find("spool_directory"), std::string::npos) << status;
 }
@@ -152,14 +153,14 @@ TEST_F(SpoolFaults, AFullDiskIsResourceExhausted) {
     return -1;
   };
   SpoolBudget budget(Options(), ops_);
-  const auto spool = budget.Reserve(kFileBytes).value();
+  const auto spool = budget.Reserve(kFileBytes, "offset").value();
   ExpectError(spool->WriteAt(0, source_), absl::StatusCode::kResourceExhausted, reason::kSpoolFailed);
 }
 
 TEST_F(SpoolFaults, AWriteThatTakesNothingEnds) {
   ops_.pwrite = [](int, const void*, size_t, off_t) -> ssize_t { return 0; };
   SpoolBudget budget(Options(), ops_);
-  const auto spool = budget.Reserve(kFileBytes).value();
+  const auto spool = budget.Reserve(kFileBytes, "offset").value();
   ExpectError(spool->WriteAt(0, source_), absl::StatusCode::kResourceExhausted, reason::kSpoolFailed);
 }
 
@@ -173,7 +174,7 @@ TEST_F(SpoolFaults, AFailingDiskIsInternal) {
     return -1;
   };
   SpoolBudget budget(Options(), ops_);
-  const auto spool = budget.Reserve(kFileBytes).value();
+  const auto spool = budget.Reserve(kFileBytes, "offset").value();
   Bytes target(kFileBytes);
   ExpectError(spool->WriteAt(0, source_), absl::StatusCode::kInternal, reason::kSpoolFailed);
   ExpectError(spool->ReadAt(0, target), absl::StatusCode::kInternal, reason::kSpoolFailed);
@@ -181,7 +182,7 @@ TEST_F(SpoolFaults, AFailingDiskIsInternal) {
 
 TEST_F(SpoolFaults, AFileThatEndsTooEarlyIsInternal) {
   SpoolBudget budget(Options(), ops_);
-  const auto spool = budget.Reserve(kFileBytes).value();
+  const auto spool = budget.Reserve(kFileBytes, "offset").value();
   Bytes target(kFileBytes);
   ExpectError(spool->ReadAt(0, target), absl::StatusCode::kInternal, reason::kSpoolFailed);
 }
@@ -199,7 +200,7 @@ TEST_F(SpoolFaults, ShortAndInterruptedTransfersGoOn) {
     return interrupted() ? -1 : pread(fd, target, std::min<size_t>(size, 300), offset);
   };
   SpoolBudget budget(Options(), ops_);
-  const auto spool = budget.Reserve(kFileBytes).value();
+  const auto spool = budget.Reserve(kFileBytes, "offset").value();
   Bytes target(kFileBytes);
   ASSERT_TRUE(spool->WriteAt(0, source_).ok());
   ASSERT_TRUE(spool->ReadAt(0, target).ok());

@@ -115,6 +115,7 @@ INSTANTIATE_TEST_SUITE_P(, StreamCancel,
 class CountingBackend final : public Backend {
  public:
   std::string_view name() const override { return "counting"; }
+  std::string_view target() const override { return "none"; }
   absl::StatusOr<BatchResult> Run(const Plan&, const UnitBatch&, const std::atomic<bool>&) override {
     ++calls;
     return BatchResult{};
@@ -139,6 +140,7 @@ TEST(StreamCancelOnce, WhatHasNotBegunIsNotComputed) {
 class CancellingBackend final : public Backend {
  public:
   std::string_view name() const override { return "cancelling"; }
+  std::string_view target() const override { return "none"; }
   absl::StatusOr<BatchResult> Run(const Plan&, const UnitBatch&, const std::atomic<bool>& cancelled) override {
     session->OnCancelled();
     saw_it = cancelled;

@@ -302,6 +302,7 @@ class FailingBackend final : public Backend {
  public:
   FailingBackend(uint64_t call, absl::Status status) : failing_call_(call), status_(std::move(status)) {}
   std::string_view name() const override { return "failing"; }
+  std::string_view target() const override { return "none"; }
   absl::StatusOr<BatchResult> Run(const Plan&, const UnitBatch&, const std::atomic<bool>&) override {
     if (++calls_ == failing_call_) return status_;
     return BatchResult{};

@@ -1,0 +1,56 @@
+// The loops of a target with vector registers: one source, over the target's lanes.
+#pragma once
+
+#include "kernels/cpu/portable_kernels-inl.h"
+#include "kernels/cpu/simd_decode-inl.h"
+#include "kernels/cpu/simd_encode-inl.h"
+#include "kernels/cpu/simd_ranges-inl.h"
+#include "kernels/cpu/simd_scales-inl.h"
+
+namespace quantd {
+namespace {
+
+template <class L>
+struct SimdLoops : PortableLoops {
+  template <class Values>
+  static void Absmax(const RunsJob& job, float* absmax) {
+    SimdAbsmax<L, Values>(job, absmax);
+  }
+  template <class Values>
+  static void Range(const RunsJob& job, float* lowest, float* highest) {
+    SimdRange<L, Values>(job, lowest, highest);
+  }
+  template <class Method, class Stored>
+  static void Scale(const ScaleJob& job) {
+    if constexpr (kHasVectorScale<Method>) {
+      SimdScale<L, Method, Stored>(job);
+    } else {
+      PortableScale<Method, Stored>(job);
+    }
+  }
+  template <class Method, class Stored>
+  static void RestoreScale(const RestoreScaleJob& job) {
+    SimdRestoreScale<L, Method, Stored>(job);
+  }
+  template <Transform kTransform, class Format, class Values>
+  static void Encode(const EncodeJob& job) {
+    // No preset divides for bitsandbytes' FP4, whose code for negative quotients too small for a float is special.
+    if constexpr (std::is_same_v<Format, Fp4Bnb> && kTransform == Transform::kDivide) {
+      PortableEncode<kTransform, Format, Values>(job);
+    } else {
+      SimdEncode<L, kTransform, Format, Values>(job);
+    }
+  }
+  template <Restore kRestore, class Format, class Values>
+  static void Decode(const DecodeJob& job) {
+    // No preset decodes float16 to bfloat16.
+    if constexpr (std::is_same_v<Format, Float16> && std::is_same_v<Values, BFloat16Values>) {
+      PortableDecode<kRestore, Format, Values>(job);
+    } else {
+      SimdDecode<L, kRestore, Format, Values>(job);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantd
