@@ -49,16 +49,29 @@ void ExactSum::Carry() {
   terms_since_carry_ = 0;
 }
 
+void ExactSum::Negate() {
+  for (int64_t& limb : limbs_) limb = -limb;
+  Carry();
+}
+
 double ExactSum::Value() const {
   if (infinite_) return std::numeric_limits<double>::infinity();
-  ExactSum carried = *this;
-  carried.Carry();
-  // All limbs but the highest are digits now; from the highest down, what no longer fits a double is below its half ulp.
-  double value = 0;
-  for (int i = kLimbs - 1; i >= 0; --i) {
-    value += std::ldexp(static_cast<double>(carried.limbs_[i]), i * kLimbBits - 1074);
+  ExactSum magnitude = *this;
+  magnitude.Carry();
+  // Now all limbs but the highest are digits, and that one has the sign.
+  const bool negative = magnitude.limbs_.back() < 0;
+  if (negative) magnitude.Negate();
+  int highest = kLimbs - 1;
+  while (highest > 0 && magnitude.limbs_[highest] == 0) --highest;
+  // Three limbs have at least 65 bits, of which a double keeps 53: of all that lies below them only whether it is 0
+  // counts, and the lowest of the 65 can tell.
+  Wide top = 0;
+  for (int i = highest; i > highest - 3; --i) {
+    top = top << kLimbBits | static_cast<uint64_t>(i < 0 ? 0 : magnitude.limbs_[i]);
   }
-  return value;
+  for (int i = highest - 3; i >= 0; --i) top |= static_cast<Wide>(magnitude.limbs_[i] != 0);
+  const double value = std::ldexp(static_cast<double>(top), (highest - 2) * kLimbBits - 1074);
+  return negative ? -value : value;
 }
 
 }  // namespace quantd

@@ -20,6 +20,7 @@ class ExactSum {
   static constexpr int kLimbBits = 32;
   static constexpr int kLimbs = 68;  // 2^-1074 to 2^1024, and 2^64 terms
   void Carry();
+  void Negate();
 
   std::array<int64_t, kLimbs> limbs_{};
   uint32_t terms_since_carry_ = 0;

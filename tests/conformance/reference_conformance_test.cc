@@ -5,21 +5,12 @@
 #include <cmath>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "tests/support/reference_scheme.h"
-#include "tests/support/tensor_runner.h"
+#include "tests/support/scheme_check.h"
 
 namespace quantd::testing {
 namespace {
 
-constexpr DataType kTypes[] = {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16};
-
 using Overrides = std::map<std::string, std::string>;
-
-std::string Text(const SchemeRequest& request) {
-  std::string text = request.preset;
-  for (const auto& [name, value] : request.overrides) text.append(" ").append(name).append("=").append(value);
-  return text;
-}
 
 // Every preset with each value of each of its overrides, one at a time, and with every grouping that it can have.
 // By their text, so that none comes twice.
@@ -70,40 +61,7 @@ class Conformance : public ::testing::Test {
  protected:
   void ExpectEqualsReference(const SchemeRequest& request, DataType dtype, const std::vector<uint64_t>& shape,
                              const Bytes& values, uint64_t units_per_batch) {
-    const Plan plan = PlanOrDie(request, Direction::kQuantize, dtype, shape);
-    const SchemeRequest resolved = FullyResolved(plan.scheme);
-    const auto expected = ReferenceQuantize(resolved.overrides, dtype, shape, values);
-    for (const auto& backend : backends_) {
-      const TensorRun run = RunTensor(*backend, plan, {{"values", values}}, units_per_batch);
-      ASSERT_EQ(plan.WireOutputs().size(), expected.size());
-      for (const SegmentLayout& segment : plan.WireOutputs()) {
-        ExpectEqualBytes(run.outputs.at(segment.name), expected.at(segment.name), *backend, segment.name);
-      }
-    }
-    const SegmentBytes segments(expected.begin(), expected.end());
-    for (const DataType target : kTypes) {
-      const Plan back = PlanOrDie(resolved, Direction::kDequantize, target, shape);
-      const Bytes restored = ReferenceDequantize(resolved.overrides, target, shape, expected);
-      for (const auto& backend : backends_) {
-        ExpectEqualBytes(RunTensor(*backend, back, segments, units_per_batch).outputs.at("values"), restored, *backend,
-                         "values as " + std::string(InfoOf(target).name));
-      }
-    }
-  }
-
-  static void ExpectEqualBytes(const Bytes& actual, const Bytes& expected, const Backend& backend,
-                               const std::string& what) {
-    ASSERT_EQ(actual.size(), expected.size()) << what;
-    const auto at = std::ranges::mismatch(actual, expected).in1 - actual.begin();
-    ASSERT_EQ(at, static_cast<std::ptrdiff_t>(expected.size()))
-        << backend.target() << " " << what << ": byte " << at << " is " << static_cast<int>(actual[at]) << ", expected "
-        << static_cast<int>(expected[at]);
-  }
-
-  static std::vector<std::unique_ptr<Backend>> EveryTarget() {
-    std::vector<std::unique_ptr<Backend>> backends;
-    for (const std::string& target : CpuTargets()) backends.push_back(MakeCpuBackend(std::string_view(target)).value());
-    return backends;
+    testing::ExpectEqualsReference(backends_, request, dtype, shape, values, units_per_batch);
   }
 
   const std::vector<std::unique_ptr<Backend>> backends_ = EveryTarget();
@@ -130,7 +88,7 @@ TEST_F(Conformance, EverySchemeEqualsTheReference) {
     for (const auto& shape : ShapesFor(ResolveScheme(request).value())) {
       uint64_t count = 1;
       for (const uint64_t extent : shape) count *= extent;
-      const DataType dtype = kTypes[random() % std::size(kTypes)];
+      const DataType dtype = kFloatTypes[random() % std::size(kFloatTypes)];
       SCOPED_TRACE(std::string(InfoOf(dtype).name) + " of " + ::testing::PrintToString(shape));
       ExpectEqualsReference(request, dtype, shape, EdgyValues(random, count, dtype), 1 + random() % 300);
       if (HasFatalFailure()) return;
@@ -182,7 +140,7 @@ std::vector<SchemeRequest> NonfiniteRequests() {
 TEST_F(Conformance, NonfiniteValuesInEveryPositionEqualTheReference) {
   std::mt19937_64 random = MakeRandom(3);
   for (const SchemeRequest& request : NonfiniteRequests()) {
-    for (const DataType dtype : kTypes) {
+    for (const DataType dtype : kFloatTypes) {
       SCOPED_TRACE(Text(request) + " " + std::string(InfoOf(dtype).name));
       constexpr uint64_t kColumns = 128;
       std::vector<float> values(4 * kColumns * kColumns);

@@ -32,7 +32,11 @@ Segments QuantizeRows(const ReferenceTensor& tensor) {
   for (uint64_t row = 0; row < tensor.rows; ++row) {
     const float* values = tensor.values.data() + row * tensor.columns;
     float amax = 0;
-    for (uint64_t i = 0; i < tensor.columns; ++i) amax = std::fmax(amax, Flushed(std::fabs(values[i])));
+    for (uint64_t i = 0; i < tensor.columns; ++i) {
+      // Not std::fmax: it need not pass over signalling NaNs.
+      const float magnitude = Flushed(std::fabs(values[i]));
+      if (magnitude > amax) amax = magnitude;
+    }
     row_amax.push_back(amax);
     const float steps = FlushedProduct(127, ReferenceReciprocal(amax));
     for (uint64_t i = 0; i < tensor.columns; ++i) {

@@ -63,10 +63,14 @@ int EncodeFp4(float y) {
   return kFp4CodeOfRank[rank] + (y < 0 ? 8 : 0);
 }
 
-// fmaxf over the block with its padding, from the most negative number up.
+// The GPU's fmaxf over the block with its padding, from the most negative number up. It passes over signalling NaNs too,
+// which std::fmax need not.
 float LibraryAbsmax(std::span<const float> block) {
   float absmax = kMostNegative;
-  for (const float value : block) absmax = std::fmax(absmax, Flush(std::fabs(value)));
+  for (const float value : block) {
+    const float magnitude = Flush(std::fabs(value));
+    if (magnitude > absmax) absmax = magnitude;
+  }
   return absmax;
 }
 
