@@ -137,9 +137,9 @@ std::string FormatJson(const ConversionReport& report) {
                         {"format_revision", row.scheme.format_revision}};
     tensor["device"] = row.summary.device;
     if (report.quantized) {
-      tensor["amax"] = row.summary.range.amax;
-      tensor["lowest"] = row.summary.range.lowest;
-      tensor["highest"] = row.summary.range.highest;
+      tensor["amax"] = row.summary.amax;
+      if (row.summary.lowest.has_value()) tensor["lowest"] = *row.summary.lowest;
+      if (row.summary.highest.has_value()) tensor["highest"] = *row.summary.highest;
       tensor["nonfinite_count"] = row.summary.nonfinite_count;
       if (row.summary.errors.has_value()) tensor["errors"] = ErrorsJson(*row.summary.errors);
     }

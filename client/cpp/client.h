@@ -70,7 +70,8 @@ struct ErrorMetrics {
 
 // What the server says of a finished tensor.
 struct Summary {
-  ValueRange range;  // of the finite values; Quantize only
+  float amax = 0;                        // of the finite values, as the next two; Quantize only
+  std::optional<float> lowest, highest;  // of schemes with zero points
   uint64_t nonfinite_count = 0;
   std::optional<ErrorMetrics> errors;                                 // Quantize, if asked for
   absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server

@@ -41,7 +41,9 @@ ErrorMetrics FromWire(const v1::ErrorMetrics& errors) {
 
 Summary FromWire(const v1::Summary& summary) {
   const v1::PhaseTimes& times = summary.times();
-  return {.range = {summary.amax(), summary.lowest(), summary.highest()},
+  return {.amax = summary.amax(),
+          .lowest = summary.has_lowest() ? std::optional(summary.lowest()) : std::nullopt,
+          .highest = summary.has_highest() ? std::optional(summary.highest()) : std::nullopt,
           .nonfinite_count = summary.nonfinite_count(),
           .errors = summary.has_errors() ? std::optional(FromWire(summary.errors())) : std::nullopt,
           .receive_time = absl::Nanoseconds(times.receive_ns()),

@@ -85,9 +85,9 @@ void Fill(const SummaryInfo& summary, v1::Summary& proto) {
     output.set_size_bytes(digest.bytes);
     if (digest.crc32c.has_value()) output.set_crc32c(*digest.crc32c);
   }
-  proto.set_amax(summary.range.amax);
-  proto.set_lowest(summary.range.lowest);
-  proto.set_highest(summary.range.highest);
+  proto.set_amax(summary.amax);
+  if (summary.lowest.has_value()) proto.set_lowest(*summary.lowest);
+  if (summary.highest.has_value()) proto.set_highest(*summary.highest);
   proto.set_nonfinite_count(summary.nonfinite_count);
   v1::PhaseTimes& times = *proto.mutable_times();
   times.set_receive_ns(absl::ToInt64Nanoseconds(summary.receive_time));

@@ -99,7 +99,8 @@ struct SummaryInfo {
     std::optional<uint32_t> crc32c;
   };
   std::vector<Digest> outputs;
-  ValueRange range;
+  float amax = 0;
+  std::optional<float> lowest, highest;
   uint64_t nonfinite_count = 0;
   std::optional<ErrorMetrics> errors;
   absl::Duration receive_time, queue_time, compute_time, total_time;

@@ -471,7 +471,11 @@ void TensorJob::AddPiece(OutputPiece piece, std::vector<OutputPiece>& pieces) {
 
 SummaryInfo TensorJob::Summary() const {
   SummaryInfo summary = summary_;
-  summary.range = found_.range;
+  summary.amax = found_.range.amax;
+  if (direction_ == Direction::kQuantize && plan_->recipe.has_zero_points) {
+    summary.lowest = found_.range.lowest;
+    summary.highest = found_.range.highest;
+  }
   summary.nonfinite_count = found_.nonfinite_count;
   if (request_.error_metrics && direction_ == Direction::kQuantize) summary.errors = ErrorMetricsOf(found_.errors);
   if (request_.checksum_kind == ChecksumKind::kNone) return summary;

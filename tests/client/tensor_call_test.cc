@@ -144,7 +144,7 @@ TEST(TensorCall, DeliversSchemeSegmentsAndSummary) {
   EXPECT_EQ(sink.scheme.format_revision, 1u);
   EXPECT_EQ(sink.announced.at("codes"), 1000u);
   ASSERT_TRUE(call.summary().has_value());
-  EXPECT_EQ(call.summary()->range.amax, 2.5f);
+  EXPECT_EQ(call.summary()->amax, 2.5f);
   EXPECT_EQ(call.summary()->nonfinite_count, 3u);
   EXPECT_EQ(call.summary()->compute_time, absl::Nanoseconds(1500));
   EXPECT_EQ(call.summary()->device, "toy");

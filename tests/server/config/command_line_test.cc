@@ -87,6 +87,7 @@ TEST(CommandLine, EveryVariableSetsItsField) {
                                         {"QUANTD_LOG_LEVEL", "debug"},
                                         {"QUANTD_LOG_FORMAT", "json"},
                                         {"QUANTD_COMPUTE_THREADS", "5"},
+                                        {"QUANTD_CPU_TARGET", "scalar"},
                                         {"QUANTD_SPOOL_DIRECTORY", "/var/tmp"}},
                                        NoFile);
   ASSERT_TRUE(parsed.ok()) << parsed.status();

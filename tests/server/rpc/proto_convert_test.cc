@@ -254,7 +254,9 @@ TYPED_TEST(ToByteBufferTest, EveryFieldArrives) {
                  640,
                  8 << 20};
   frame.summary = SummaryInfo{{{"codes", 3, 0xabcdu}, {"scales", 2, std::nullopt}},
-                              {1.5f, -1.5f, 0.5f},
+                              1.5f,
+                              -1.5f,
+                              0.5f,
                               6,
                               ErrorMetrics{7, 0.25, 0.5, 20.5},
                               absl::Nanoseconds(1),

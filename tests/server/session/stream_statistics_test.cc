@@ -206,7 +206,7 @@ TEST(StreamKnownStatistics, OnePassMakesTheSameBytesAsTwo) {
   const auto found = Expected(Direction::kQuantize, request, {{"values", values}});
   SessionServer server(Options());
   const TensorOutput first = Quantized(server, request, values);
-  request.known.amax = first.summary.value().range.amax;
+  request.known.amax = first.summary.value().amax;
   TestStream stream(server);
   stream.Send(testing::HeaderFrame(1, request));
   stream.RunAll();
@@ -221,9 +221,9 @@ TEST(StreamKnownStatistics, TheSummaryNamesLeastAndLargestValue) {
   SessionServer server;
   const TensorOutput output = Quantized(server, request, testing::BytesOf<float>({1, -2, 3, 0}));
   ASSERT_TRUE(output.summary.has_value()) << output.error;
-  EXPECT_EQ(output.summary->range.lowest, -2.0f);
-  EXPECT_EQ(output.summary->range.highest, 3.0f);
-  EXPECT_EQ(output.summary->range.amax, 3.0f);
+  EXPECT_EQ(output.summary->lowest, -2.0f);
+  EXPECT_EQ(output.summary->highest, 3.0f);
+  EXPECT_EQ(output.summary->amax, 3.0f);
   EXPECT_EQ(output.summary->errors, std::nullopt) << "nobody asked for them";
 }
 

@@ -97,7 +97,7 @@ TEST(StreamTensor, TheSummaryHasDigestsStatisticsAndTimes) {
   server.clock.Advance(absl::Seconds(3));
   stream.RunAll();
   const SummaryInfo summary = stream.Output(1).summary.value();
-  EXPECT_EQ(summary.range.amax, 7.0f);
+  EXPECT_EQ(summary.amax, 7.0f);
   EXPECT_EQ(summary.nonfinite_count, 2u);
   EXPECT_EQ(summary.queue_time, absl::Seconds(3));
   EXPECT_EQ(summary.total_time, absl::Seconds(3));
