@@ -1,120 +1,32 @@
-// Kernels of the CPU backend beside a shaped copy: a loop with the same reads and writes and no arithmetic, on the same
-// core, in the same run, iteration by iteration. `ratio` is the copy's time over the kernel's: 1 is the memory's speed.
-#include <benchmark/benchmark.h>
-
+// Every preset's kernels beside a shaped copy, alternately in one run, as a table. `share` is the copy's time over the
+// kernel's: 1 is the memory's speed.
 #include <time.h>
 
-#include <cstring>
-#include <random>
+#include <algorithm>
+#include <barrier>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <regex>
+#include <thread>
 
-#include "kernels/cpu/kernel_table.h"
-#include "tests/support/reference_quantizer.h"
-#include "tests/support/tensor_runner.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "tests/benchmark/kernel_workload.h"
 
 namespace quantd::testing {
 namespace {
 
-constexpr uint32_t kBlockSize = 64;
-constexpr size_t kPackedBytes = kBlockSize / 2;
-
-// What encoding a block touches: all its values are read, its codes and its scale written.
-template <size_t kValueBytes>
-[[gnu::always_inline]] inline void CopyEncodeShape(const std::byte* values, uint64_t blocks, std::byte* codes,
-                                                   std::byte* scales) {
-  for (uint64_t block = 0; block < blocks; ++block) {
-    std::byte packed[kPackedBytes] = {};
-    for (size_t part = 0; part < kValueBytes * 2; ++part) {
-      for (size_t i = 0; i < kPackedBytes; ++i) packed[i] |= values[part * kPackedBytes + i];
-    }
-    std::memcpy(codes, packed, kPackedBytes);
-    std::memcpy(scales, packed, sizeof(float));
-    values += kBlockSize * kValueBytes;
-    codes += kPackedBytes;
-    scales += sizeof(float);
-  }
-}
-
-template <size_t kValueBytes>
-[[gnu::always_inline]] inline void CopyDecodeShape(const std::byte* codes, const std::byte* scales, uint64_t blocks,
-                                                   std::byte* values) {
-  for (uint64_t block = 0; block < blocks; ++block) {
-    using Register [[gnu::vector_size(kPackedBytes)]] = uint32_t;  // a byte put in between would cost a store forward
-    Register packed;
-    uint32_t scale = 0;
-    std::memcpy(&packed, codes, kPackedBytes);
-    std::memcpy(&scale, scales, sizeof(scale));
-    packed |= scale;
-    for (size_t part = 0; part < kValueBytes * 2; ++part) {
-      std::memcpy(values + part * kPackedBytes, &packed, kPackedBytes);
-    }
-    values += kBlockSize * kValueBytes;
-    codes += kPackedBytes;
-    scales += sizeof(float);
-  }
-}
-
-// The copy may use what the kernels may.
-#define QUANTD_ALL_TARGETS [[gnu::target_clones("default", "avx2", "arch=skylake-avx512"), gnu::noinline]]
-QUANTD_ALL_TARGETS void CopyEncode4(const std::byte* in, uint64_t blocks, std::byte* codes, std::byte* scales) {
-  CopyEncodeShape<4>(in, blocks, codes, scales);
-}
-QUANTD_ALL_TARGETS void CopyEncode2(const std::byte* in, uint64_t blocks, std::byte* codes, std::byte* scales) {
-  CopyEncodeShape<2>(in, blocks, codes, scales);
-}
-QUANTD_ALL_TARGETS void CopyDecode4(const std::byte* codes, const std::byte* scales, uint64_t blocks, std::byte* out) {
-  CopyDecodeShape<4>(codes, scales, blocks, out);
-}
-QUANTD_ALL_TARGETS void CopyDecode2(const std::byte* codes, const std::byte* scales, uint64_t blocks, std::byte* out) {
-  CopyDecodeShape<2>(codes, scales, blocks, out);
-}
-#undef QUANTD_ALL_TARGETS
-
-struct Workload {
-  std::string preset;
-  DataType dtype;
-  Bytes values;
-  Bytes codes;
-  Bytes scales;
-
-  uint64_t element_count() const { return values.size() / SizeBytes(dtype); }
-  uint64_t blocks() const { return element_count() / kBlockSize; }
-  uint64_t bytes() const { return values.size() + codes.size() + scales.size(); }
+struct Options {
+  std::regex filter{""};
+  std::vector<uint64_t> kib = {1 << 10, 128 << 10};  // of values: as a server's slot, and beyond the caches
+  int rounds = 7;
+  int cores = 1;
 };
 
-Workload MakeWorkload(const std::string& preset, DataType dtype, uint64_t value_bytes) {
-  const uint64_t count = value_bytes / SizeBytes(dtype);
-  std::mt19937_64 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return {preset, dtype, Narrowed(values, dtype), Bytes(count / 2), Bytes(count / kBlockSize * sizeof(float))};
-}
-
-// The codes of the first elements are what the reference makes of them.
-bool Verify(const Workload& work) {
-  constexpr uint64_t kVerifiedElements = 1 << 16;
-  const uint64_t count = std::min(kVerifiedElements, work.element_count());
-  const Bytes head(work.values.begin(),
-                   work.values.begin() + static_cast<std::ptrdiff_t>(count * SizeBytes(work.dtype)));
-  const auto rules = work.preset == "nf4" ? ReferenceRules::kStrict : ReferenceRules::kBitsandbytes;
-  const std::string format = work.preset == "bnb-fp4" ? "fp4" : "nf4";
-  const ReferenceBlocks expected = ReferenceQuantize4Bit(format, rules, kBlockSize, Widened(head, work.dtype));
-  return std::memcmp(expected.codes.data(), work.codes.data(), expected.codes.size()) == 0 &&
-         std::memcmp(expected.absmax.data(), work.scales.data(), expected.absmax.size() * sizeof(float)) == 0;
-}
-
-bool VerifyDecoded(const Workload& work) {
-  constexpr uint64_t kVerifiedElements = 1 << 16;
-  const uint64_t count = std::min(kVerifiedElements, work.element_count());
-  ReferenceBlocks blocks;
-  for (uint64_t i = 0; i < count / 2; ++i) blocks.codes.push_back(static_cast<uint8_t>(work.codes[i]));
-  blocks.absmax.resize(count / kBlockSize);
-  std::memcpy(blocks.absmax.data(), work.scales.data(), blocks.absmax.size() * sizeof(float));
-  const auto rules = work.preset == "nf4" ? ReferenceRules::kStrict : ReferenceRules::kBitsandbytes;
-  const std::string format = work.preset == "bnb-fp4" ? "fp4" : "nf4";
-  const Bytes expected = Narrowed(ReferenceDequantize4Bit(format, rules, kBlockSize, blocks, count), work.dtype);
-  return std::memcmp(expected.data(), work.values.data(), expected.size()) == 0;
-}
+struct Times {
+  double kernel_s = 0;
+  double copy_s = 0;
+};
 
 // Processor time, because what else runs on the machine is not the kernel's fault.
 double ThreadSeconds() {
@@ -124,102 +36,161 @@ double ThreadSeconds() {
 }
 
 template <class Function>
-double Seconds(Function function) {
+double SecondsOf(uint64_t repetitions, Function function) {
   const double begin = ThreadSeconds();
-  function();
-  benchmark::ClobberMemory();
-  return ThreadSeconds() - begin;
-}
-
-// Alternates kernel and copy, so that both see the same neighbours.
-template <class Kernel, class Copy>
-void Compare(benchmark::State& state, const Workload& work, Kernel kernel, Copy copy) {
-  double kernel_s = 0;
-  double copy_s = 0;
-  for (auto _ : state) {
-    copy_s += Seconds(copy);
-    const double elapsed = Seconds(kernel);
-    kernel_s += elapsed;
-    state.SetIterationTime(elapsed);
+  for (uint64_t i = 0; i < repetitions; ++i) {
+    function();
+    asm volatile("" ::: "memory");
   }
-  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) * static_cast<int64_t>(work.bytes()));
-  state.counters["copy_GB/s"] =
-      static_cast<double>(state.iterations()) * static_cast<double>(work.bytes()) / copy_s / 1e9;
-  state.counters["values_GB/s"] =
-      static_cast<double>(state.iterations()) * static_cast<double>(work.values.size()) / kernel_s / 1e9;
-  state.counters["ratio"] = copy_s / kernel_s;
+  return (ThreadSeconds() - begin) / static_cast<double>(repetitions);
 }
 
-UnitBatch WholeBatch(const Plan& plan) { return {.end_unit = plan.unit_count()}; }
-
-void Encode(benchmark::State& state, const KernelTable& kernels, const std::string& preset, DataType dtype) {
-  Workload work = MakeWorkload(preset, dtype, static_cast<uint64_t>(state.range(0)));
-  const auto backend = MakeCpuBackend(kernels);
-  const Plan plan = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype, {work.element_count()});
-  UnitBatch batch = WholeBatch(plan);
-  batch.inputs[0] = work.values.data();
-  batch.outputs[0] = work.codes.data();
-  batch.outputs[1] = work.scales.data();
-  const std::atomic<bool> cancelled = false;
-  const auto copy = dtype == DataType::kFloat32 ? CopyEncode4 : CopyEncode2;
-  Compare(
-      state, work, [&] { (void)backend->Run(plan, batch, cancelled); },
-      [&] { copy(work.values.data(), work.blocks(), work.codes.data(), work.scales.data()); });
-  if (!Verify(work)) state.SkipWithError("wrong codes or scales");
+double Median(std::vector<double> values) {
+  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
+  return values[values.size() / 2];
 }
 
-void Decode(benchmark::State& state, const KernelTable& kernels, const std::string& preset, DataType dtype) {
-  Workload work = MakeWorkload(preset, dtype, static_cast<uint64_t>(state.range(0)));
-  const auto backend = MakeCpuBackend(kernels);
-  const Plan quantize = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype, {work.element_count()});
-  const TensorRun quantized = RunTensor(*backend, quantize, {{"values", work.values}});
-  work.codes = quantized.outputs.at("codes");
-  work.scales = quantized.outputs.at("scales");
-  const Plan plan = PlanOrDie({preset, {}, 0}, Direction::kDequantize, dtype, {work.element_count()});
-  UnitBatch batch = WholeBatch(plan);
-  batch.inputs[0] = work.scales.data();
-  batch.inputs[1] = work.codes.data();
-  batch.outputs[0] = work.values.data();
-  const std::atomic<bool> cancelled = false;
-  const auto copy = dtype == DataType::kFloat32 ? CopyDecode4 : CopyDecode2;
-  Compare(
-      state, work, [&] { (void)backend->Run(plan, batch, cancelled); },
-      [&] { copy(work.codes.data(), work.scales.data(), work.blocks(), work.values.data()); });
-  if (!VerifyDecoded(work)) state.SkipWithError("wrong values");
+// Medians over rounds of the slowest thread's times, each thread on a tensor of its own and all at the same time.
+Times Measure(const std::vector<std::unique_ptr<KernelWorkload>>& workloads, int rounds) {
+  constexpr uint64_t kBytesPerRound = 32 << 20;
+  const uint64_t repetitions = std::max<uint64_t>(1, kBytesPerRound / workloads[0]->value_bytes());
+  const auto count = static_cast<std::ptrdiff_t>(workloads.size());
+  std::barrier together(count);
+  std::vector<std::vector<Times>> times(workloads.size());
+  const auto work = [&](size_t thread) {
+    KernelWorkload& workload = *workloads[thread];
+    workload.RunCopy();
+    for (int round = 0; round < rounds; ++round) {
+      Times measured;
+      together.arrive_and_wait();
+      measured.copy_s = SecondsOf(repetitions, [&] { workload.RunCopy(); });
+      together.arrive_and_wait();
+      measured.kernel_s = SecondsOf(repetitions, [&] { workload.RunKernel(); });
+      times[thread].push_back(measured);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (size_t thread = 1; thread < workloads.size(); ++thread) others.emplace_back(work, thread);
+  work(0);
+  others.clear();
+  std::vector<double> kernel;
+  std::vector<double> copy;
+  for (size_t round = 0; round < static_cast<size_t>(rounds); ++round) {
+    Times slowest;
+    for (const auto& of_thread : times) {
+      slowest.kernel_s = std::max(slowest.kernel_s, of_thread[round].kernel_s);
+      slowest.copy_s = std::max(slowest.copy_s, of_thread[round].copy_s);
+    }
+    kernel.push_back(slowest.kernel_s);
+    copy.push_back(slowest.copy_s);
+  }
+  return {Median(kernel), Median(copy)};
 }
 
-// One that stays in the cache, as a server's slot does, and one that does not.
-void Sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->Arg(1 << 20)->Arg(128 << 20)->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+struct Row {
+  std::string preset;
+  Direction direction;
+  DataType dtype;
+  std::string target;
+  uint64_t kib;
+
+  std::string name() const {
+    std::string name = preset;
+    name.append(direction == Direction::kQuantize ? "/encode/" : "/decode/").append(InfoOf(dtype).name);
+    return name.append("/").append(target).append("/").append(std::to_string(kib)).append("KiB");
+  }
+};
+
+void PrintHeader(int cores) {
+  std::printf("| preset, direction, type, target, size of the values | values GB/s | copy GB/s | share |");
+  if (cores > 1) std::printf(" kernel on %d cores | copy on %d cores |", cores, cores);
+  std::printf("\n|---|---|---|---|%s\n", cores > 1 ? "---|---|" : "");
 }
 
-void RegisterBoth(const KernelTable& kernels, const std::string& preset, DataType dtype) {
-  std::string name = preset;
-  name.append("/").append(InfoOf(dtype).name).append("/").append(kernels.target);
-  Sizes(benchmark::RegisterBenchmark(
-      ("Encode/" + name).c_str(), [=, &kernels](benchmark::State& state) { Encode(state, kernels, preset, dtype); }));
-  Sizes(benchmark::RegisterBenchmark(
-      ("Decode/" + name).c_str(), [=, &kernels](benchmark::State& state) { Decode(state, kernels, preset, dtype); }));
+// Prints the row; false if the kernel's bytes are wrong.
+bool MeasureRow(const Row& row, const Options& options) {
+  std::vector<std::unique_ptr<KernelWorkload>> workloads;
+  const auto add = [&] {
+    workloads.push_back(
+        std::make_unique<KernelWorkload>(row.target, row.preset, row.direction, row.dtype, row.kib << 10));
+  };
+  add();
+  const Times alone = Measure(workloads, options.rounds);
+  const auto gigabytes = static_cast<double>(workloads[0]->value_bytes()) / 1e9;
+  std::printf("| %s | %.2f | %.2f | %.2f |", row.name().c_str(), gigabytes / alone.kernel_s, gigabytes / alone.copy_s,
+              alone.copy_s / alone.kernel_s);
+  if (options.cores > 1) {
+    while (workloads.size() < static_cast<size_t>(options.cores)) add();
+    const Times together = Measure(workloads, options.rounds);
+    std::printf(" %.2fx | %.2fx |", options.cores * alone.kernel_s / together.kernel_s,
+                options.cores * alone.copy_s / together.copy_s);
+  }
+  const bool correct = std::ranges::all_of(workloads, [](const auto& workload) { return workload->Verify(); });
+  std::printf("%s\n", correct ? "" : " WRONG BYTES");
+  std::fflush(stdout);
+  return correct;
 }
 
-}  // namespace
-
-void RegisterAll() {
-  for (const KernelTable* const kernels : SupportedKernels()) {
-    for (const char* const preset : {"bnb-nf4", "bnb-fp4", "nf4"}) {
-      for (const DataType dtype : {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16}) {
-        RegisterBoth(*kernels, preset, dtype);
+bool MeasureAll(const Options& options) {
+  bool correct = true;
+  PrintHeader(options.cores);
+  for (const std::string& target : CpuTargets()) {
+    for (const PresetInfo& preset : AllPresets()) {
+      for (const Direction direction : {Direction::kQuantize, Direction::kDequantize}) {
+        for (const DataType dtype : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+          for (const uint64_t kib : options.kib) {
+            const Row row{preset.name, direction, dtype, target, kib};
+            if (std::regex_search(row.name(), options.filter)) correct = MeasureRow(row, options) && correct;
+          }
+        }
       }
     }
   }
+  return correct;
 }
 
+// False for what it does not know.
+bool Parse(std::string_view argument, Options& options) {
+  const size_t equals = argument.find('=');
+  if (equals == std::string_view::npos) return false;
+  const std::string_view name = argument.substr(0, equals);
+  const std::string value(argument.substr(equals + 1));
+  if (name == "--benchmark_filter") {
+    options.filter = std::regex(value);
+    return true;
+  }
+  const long number = std::strtol(value.c_str(), nullptr, 10);
+  if (number < 1) return false;
+  if (name == "--kib") {
+    options.kib = {static_cast<uint64_t>(number)};
+  } else if (name == "--rounds") {
+    options.rounds = static_cast<int>(number);
+  } else if (name == "--cores") {
+    options.cores = static_cast<int>(number);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
 }  // namespace quantd::testing
 
 int main(int argc, char** argv) {
-  quantd::testing::RegisterAll();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  quantd::testing::Options options;
+  try {
+    for (int i = 1; i < argc; ++i) {
+      if (quantd::testing::Parse(argv[i], options)) continue;
+      std::fprintf(
+          stderr,
+          "usage: %s [--benchmark_filter=REGEX] [--kib=SIZE_OF_VALUES] [--rounds=N] [--cores=N]\n"
+          "REGEX is searched for in names such as bnb-nf4/encode/bfloat16/avx2/1024KiB; a size is a multiple of 64\n",
+          argv[0]);
+      return 2;
+    }
+    return quantd::testing::MeasureAll(options) ? 0 : 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
 }
