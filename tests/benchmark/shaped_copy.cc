@@ -5,106 +5,138 @@
 namespace quantd::testing {
 namespace {
 
-constexpr uint64_t kStepElements = 64;
-
-// A register as wide as the codes of a step; a byte put in between would cost a store forward.
 template <size_t kBytes>
-struct Codes {
-  using Register [[gnu::vector_size(kBytes)]] = uint32_t;
+using Register [[gnu::vector_size(kBytes)]] = uint64_t;
+
+template <class Register>
+[[gnu::always_inline]] inline void Load(const std::byte* source, Register& into) {
+  std::memcpy(&into, source, sizeof(into));
+}
+template <class Register>
+[[gnu::always_inline]] inline void Store(std::byte* target, const Register& from) {
+  std::memcpy(target, &from, sizeof(from));
+}
+
+// Reads kRatio registers of values for each register of codes, and those left over with the last; the codes' last
+// register may overlap the one before it.
+template <uint64_t kRegisterBytes, uint64_t kRatio>
+[[gnu::always_inline]] inline void EncodeShape(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers) {
+  const std::byte* values = buffers.values;
+  std::byte* codes = buffers.codes;
+  std::byte* scales = buffers.scales;
+  const uint64_t whole = shape.code_bytes / kRegisterBytes;
+  const uint64_t left_over = shape.value_bytes / kRegisterBytes - whole * kRatio;
+  for (uint64_t chunk = 0; chunk < chunks; ++chunk) {
+    Register<kRegisterBytes> sum{};
+    Register<kRegisterBytes> part;
+    for (uint64_t i = 0; i < whole; ++i) {
+      Load(values, sum);
+      for (uint64_t k = 1; k < kRatio; ++k) {
+        Load(values + k * kRegisterBytes, part);
+        sum |= part;
+      }
+      Store(codes + i * kRegisterBytes, sum);
+      values += kRatio * kRegisterBytes;
+    }
+    for (uint64_t i = 0; i < left_over; ++i, values += kRegisterBytes) {
+      Load(values, part);
+      sum |= part;
+    }
+    if (left_over > 0) Store(codes + shape.code_bytes - kRegisterBytes, sum);
+    codes += shape.code_bytes;
+    const uint64_t scale = sum[0];
+    for (uint64_t i = 0; i < shape.scale_bytes; i += sizeof(scale)) std::memcpy(scales + i, &scale, sizeof(scale));
+    scales += shape.scale_bytes;
+  }
+}
+
+template <uint64_t kRegisterBytes, uint64_t kRatio>
+[[gnu::always_inline]] inline void DecodeShape(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers) {
+  std::byte* values = buffers.values;
+  const std::byte* codes = buffers.codes;
+  const std::byte* scales = buffers.scales;
+  const uint64_t whole = shape.code_bytes / kRegisterBytes;
+  const uint64_t left_over = shape.value_bytes / kRegisterBytes - whole * kRatio;
+  for (uint64_t chunk = 0; chunk < chunks; ++chunk) {
+    uint64_t scale_sum = 0;
+    for (uint64_t i = 0; i < shape.scale_bytes; i += sizeof(scale_sum)) {
+      uint64_t scale = 0;
+      std::memcpy(&scale, scales + i, sizeof(scale));
+      scale_sum |= scale;
+    }
+    scales += shape.scale_bytes;
+    Register<kRegisterBytes> copied;
+    for (uint64_t i = 0; i < whole; ++i) {
+      Load(codes + i * kRegisterBytes, copied);
+      copied |= scale_sum;
+      for (uint64_t k = 0; k < kRatio; ++k) Store(values + k * kRegisterBytes, copied);
+      values += kRatio * kRegisterBytes;
+    }
+    if (left_over > 0) Load(codes + shape.code_bytes - kRegisterBytes, copied);
+    for (uint64_t i = 0; i < left_over; ++i, values += kRegisterBytes) Store(values, copied);
+    codes += shape.code_bytes;
+  }
+}
+
+// The inner loops have no branch: there is one for each ratio of value bytes to code bytes.
+#define QUANTD_FOR_RATIO(function, bytes)                 \
+  switch (shape.value_bytes / shape.code_bytes) {         \
+    case 1:                                               \
+      return function<bytes, 1>(shape, chunks, buffers);  \
+    case 2:                                               \
+      return function<bytes, 2>(shape, chunks, buffers);  \
+    case 3:                                               \
+      return function<bytes, 3>(shape, chunks, buffers);  \
+    case 4:                                               \
+      return function<bytes, 4>(shape, chunks, buffers);  \
+    case 5:                                               \
+      return function<bytes, 5>(shape, chunks, buffers);  \
+    case 6:                                               \
+      return function<bytes, 6>(shape, chunks, buffers);  \
+    case 7:                                               \
+      return function<bytes, 7>(shape, chunks, buffers);  \
+    case 8:                                               \
+    case 9:                                               \
+      return function<bytes, 8>(shape, chunks, buffers);  \
+    default:                                              \
+      return function<bytes, 10>(shape, chunks, buffers); \
+  }
+#define QUANTD_COPIES(name, target_attribute, bytes)                                                         \
+  target_attribute void Encode##name(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers){   \
+      QUANTD_FOR_RATIO(EncodeShape, bytes)} target_attribute void Decode##name(const CopyShape& shape,       \
+                                                                               uint64_t chunks,              \
+                                                                               const CopyBuffers& buffers) { \
+    QUANTD_FOR_RATIO(DecodeShape, bytes)                                                                     \
+  }
+QUANTD_COPIES(Baseline, , 16)
+#if defined(__x86_64__)
+QUANTD_COPIES(Avx2, [[gnu::target("avx2")]], 32)
+QUANTD_COPIES(Avx512, [[gnu::target("avx512f")]], 64)
+#endif
+#undef QUANTD_COPIES
+#undef QUANTD_FOR_RATIO
+
+using Copy = void (*)(const CopyShape&, uint64_t, const CopyBuffers&);
+struct Copies {
+  Copy encode;
+  Copy decode;
 };
 
-template <size_t kValueBytes, size_t kCodeBytes>
-[[gnu::always_inline]] inline void CopyEncode(const CopyShape& shape, const std::byte* values, std::byte* codes,
-                                              std::byte* scales) {
-  using Register = typename Codes<kCodeBytes>::Register;
-  for (uint64_t begin = 0; begin < shape.element_count; begin += shape.block_elements) {
-    Register all = {};
-    for (uint64_t step = 0; step < shape.block_elements; step += kStepElements) {
-      Register packed = {};
-      for (size_t part = 0; part < kStepElements * kValueBytes / kCodeBytes; ++part) {
-        Register read;
-        std::memcpy(&read, values + part * kCodeBytes, kCodeBytes);
-        packed |= read;
-      }
-      std::memcpy(codes, &packed, kCodeBytes);
-      all |= packed;
-      values += kStepElements * kValueBytes;
-      codes += kCodeBytes;
-    }
-    std::memcpy(scales, &all, 8);
-    scales += shape.block_scale_bytes;
-  }
+Copies Widest() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return {EncodeAvx512, DecodeAvx512};
+  if (__builtin_cpu_supports("avx2")) return {EncodeAvx2, DecodeAvx2};
+#endif
+  return {EncodeBaseline, DecodeBaseline};
 }
-
-template <size_t kValueBytes, size_t kCodeBytes>
-[[gnu::always_inline]] inline void CopyDecode(const CopyShape& shape, std::byte* values, const std::byte* codes,
-                                              const std::byte* scales) {
-  using Register = typename Codes<kCodeBytes>::Register;
-  for (uint64_t begin = 0; begin < shape.element_count; begin += shape.block_elements) {
-    uint32_t scale;
-    std::memcpy(&scale, scales, sizeof(scale));
-    scales += shape.block_scale_bytes;
-    for (uint64_t step = 0; step < shape.block_elements; step += kStepElements) {
-      Register packed;
-      std::memcpy(&packed, codes, kCodeBytes);
-      packed |= scale;
-      for (size_t part = 0; part < kStepElements * kValueBytes / kCodeBytes; ++part) {
-        std::memcpy(values + part * kCodeBytes, &packed, kCodeBytes);
-      }
-      values += kStepElements * kValueBytes;
-      codes += kCodeBytes;
-    }
-  }
-}
-
-// The copy may use what the kernels may.
-#define QUANTD_ALL_TARGETS [[gnu::target_clones("default", "avx2", "arch=skylake-avx512"), gnu::noinline]]
-#define QUANTD_COPIES(value_bytes, code_bytes)                                                                \
-  QUANTD_ALL_TARGETS void Encode##value_bytes##To##code_bytes(const CopyShape& shape, std::byte* values,      \
-                                                              std::byte* codes, std::byte* scales) {          \
-    CopyEncode<value_bytes, code_bytes>(shape, values, codes, scales);                                        \
-  }                                                                                                           \
-  QUANTD_ALL_TARGETS void Decode##value_bytes##From##code_bytes(const CopyShape& shape, std::byte* values,    \
-                                                                std::byte* codes, std::byte* scales) {        \
-    CopyDecode<value_bytes, code_bytes>(shape, values, codes, scales);                                        \
-  }
-QUANTD_COPIES(4, 32)
-QUANTD_COPIES(2, 32)
-QUANTD_COPIES(4, 64)
-QUANTD_COPIES(2, 64)
-QUANTD_COPIES(4, 128)
-QUANTD_COPIES(2, 128)
-#undef QUANTD_COPIES
-#undef QUANTD_ALL_TARGETS
 
 }  // namespace
 
-CopyFunction EncodeShapedCopy(uint32_t value_bytes, uint32_t code_bits) {
-  const bool wide = value_bytes == 4;
-  switch (code_bits) {
-    case 4:
-      return wide ? Encode4To32 : Encode2To32;
-    case 8:
-      return wide ? Encode4To64 : Encode2To64;
-    case 16:
-      return wide ? Encode4To128 : Encode2To128;
-    default:
-      return nullptr;
-  }
+void CopyEncode(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers) {
+  Widest().encode(shape, chunks, buffers);
 }
-
-CopyFunction DecodeShapedCopy(uint32_t value_bytes, uint32_t code_bits) {
-  const bool wide = value_bytes == 4;
-  switch (code_bits) {
-    case 4:
-      return wide ? Decode4From32 : Decode2From32;
-    case 8:
-      return wide ? Decode4From64 : Decode2From64;
-    case 16:
-      return wide ? Decode4From128 : Decode2From128;
-    default:
-      return nullptr;
-  }
+void CopyDecode(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers) {
+  Widest().decode(shape, chunks, buffers);
 }
 
 }  // namespace quantd::testing

@@ -1,4 +1,4 @@
-// What a kernel touches, without its arithmetic: the same reads and writes of values, codes and scales.
+// A loop with a kernel's reads and writes and no arithmetic, in the widest registers that the machine has.
 #pragma once
 
 #include <cstddef>
@@ -6,19 +6,23 @@
 
 namespace quantd::testing {
 
+// What every kCopyElements values touch. Bytes of values are at least those of codes.
+inline constexpr uint64_t kCopyElements = 1024;
 struct CopyShape {
-  uint64_t element_count;  // a multiple of block_elements
-  // Elements between two accesses of the scales, at least 64 and a multiple of it, and the bytes of their scales, at
-  // most 8. The scales' memory has 8 bytes to spare.
-  uint64_t block_elements;
-  uint64_t block_scale_bytes;
+  uint64_t value_bytes;
+  uint64_t code_bytes;
+  uint64_t scale_bytes;  // rounded up to 8
 };
 
-using CopyFunction = void (*)(const CopyShape& shape, std::byte* values, std::byte* codes, std::byte* scales);
+struct CopyBuffers {
+  std::byte* values;
+  std::byte* codes;
+  std::byte* scales;  // may be null without scales
+};
 
-// For values of `value_bytes` (2 or 4) and codes of `code_bits` (4, 8 or 16); null for others. On the widest registers
-// that the machine has.
-CopyFunction EncodeShapedCopy(uint32_t value_bytes, uint32_t code_bits);  // reads values, writes codes and scales
-CopyFunction DecodeShapedCopy(uint32_t value_bytes, uint32_t code_bits);  // reads codes and scales, writes values
+// Reads all values, writes all codes and scales, `chunks` times kCopyElements.
+void CopyEncode(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers);
+// Reads all codes and scales, writes all values.
+void CopyDecode(const CopyShape& shape, uint64_t chunks, const CopyBuffers& buffers);
 
 }  // namespace quantd::testing
