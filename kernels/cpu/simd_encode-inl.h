@@ -128,10 +128,10 @@ class Encoder {
     const Float y2 = Transformed(x2, f2);
     const Float y3 = Transformed(x3, f3);
     if (!Codec<L, Format>::Covers(y0, y1, y2, y3)) return false;
-    const Int c0 = codec_.Codes(kTransform == Transform::kMultiply ? y0 : x0, y0);
-    const Int c1 = codec_.Codes(kTransform == Transform::kMultiply ? y1 : x1, y1);
-    const Int c2 = codec_.Codes(kTransform == Transform::kMultiply ? y2 : x2, y2);
-    const Int c3 = codec_.Codes(kTransform == Transform::kMultiply ? y3 : x3, y3);
+    const Int c0 = codec_.Codes(x0, y0);
+    const Int c1 = codec_.Codes(x1, y1);
+    const Int c2 = codec_.Codes(x2, y2);
+    const Int c3 = codec_.Codes(x3, y3);
     if constexpr (Format::kBits == 16) {
       L::template StoreWordPair<kInterleaved>(codes, c0, c1);
       L::template StoreWordPair<kInterleaved>(codes + 4 * L::kLanes, c2, c3);
@@ -142,7 +142,10 @@ class Encoder {
         // NaN and what is beyond int32 have become the lowest int32.
         if (L::AnyEqualWords(L::MinWords(low_words, high_words), L::SplatWords(0x8000))) return false;
       }
-      const Int bytes = codec_.Finish(Codec<L, Format>::PackBytes(low_words, high_words));
+      Int bytes = codec_.Finish(Codec<L, Format>::PackBytes(low_words, high_words));
+      if constexpr (Format::kKind == ElementKind::kMiniFloat) {
+        bytes = L::Or(bytes, kDivides ? codec_.Signs(x0, x1, x2, x3) : codec_.Signs(y0, y1, y2, y3));
+      }
       StoreCodes<L, Format>(codes, L::template InOrder<kInterleaved>(bytes));
     }
     return true;
