@@ -4,7 +4,7 @@
 
 PYTHON_PACKAGES="ca-certificates python3 python3-pip"
 BUILD_PACKAGES="g++ cmake ninja-build libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
-  libabsl-dev libspdlog-dev libgtest-dev libgmock-dev libbenchmark-dev libre2-dev libcli11-dev
+  libabsl-dev libspdlog-dev libgtest-dev libgmock-dev libre2-dev libcli11-dev
   nlohmann-json3-dev libtomlplusplus-dev liblzma-dev $PYTHON_PACKAGES"
 FORMAT_PACKAGES="clang-format-19"
 LINT_PACKAGES="$FORMAT_PACKAGES clang-tidy-19 shellcheck git"

@@ -27,6 +27,7 @@ std::string FormatText(const std::vector<SchemeDescription>& schemes) {
     }
     text += absl::StrFormat("  segments: %s\n", Escaped(absl::StrJoin(scheme.segments, ", ")));
     for (const OverrideInfo& info : scheme.overrides) {
+      if (info.values.size() == 1) continue;  // no choice
       text += absl::StrFormat("  --set %s=%s  (default %s)\n", Escaped(info.name),
                               Escaped(absl::StrJoin(info.values, "|")), Escaped(info.default_value));
     }

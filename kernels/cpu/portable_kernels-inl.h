@@ -147,18 +147,21 @@ inline float Transformed(float value, float factor, float zero) {
   return value / factor + zero;
 }
 
+// `transformed` of `value`.
 template <class Format>
-inline uint32_t Encoded(float value, const EncodeJob& job) {
+inline uint32_t Encoded(float transformed, float value, const EncodeJob& job) {
   if constexpr (Format::kKind == ElementKind::kMiniFloat) {
+    // Factors are positive, so this changes the sign of NaN only, which processors make differently.
+    const float signed_value = std::copysign(transformed, value);
     if constexpr (Format::kHasNan) {
-      if (job.ieee_overflow) return Format::EncodeIeee(value);
+      if (job.ieee_overflow) return Format::EncodeIeee(signed_value);
     }
-    return Format::Encode(job.unsigned_zero ? value + 0.0f : value);
+    return Format::Encode(job.unsigned_zero ? signed_value + 0.0f : signed_value);
   } else if constexpr (Format::kKind == ElementKind::kInteger) {
-    if (value != value) return 0;
-    return Format::Encode(Clamp(value, job.lowest, job.highest));
+    if (transformed != transformed) return 0;
+    return Format::Encode(Clamp(transformed, job.lowest, job.highest));
   } else {
-    return Format::Encode(value);
+    return Format::Encode(transformed);
   }
 }
 
@@ -171,12 +174,12 @@ void PortableEncode(const EncodeJob& job) {
     const float factor = job.factors[run];
     const float zero = kTransform == Transform::kDivideAddZero ? job.zeros[run] : 0.0f;
     for (uint64_t i = begin; i < end; ++i) {
-      writer.Add(Encoded<Format>(Transformed<kTransform>(LoadValue<Values>(job.values, i), factor, zero), job) ^
-                 job.code_xor);
+      const float value = LoadValue<Values>(job.values, i);
+      writer.Add(Encoded<Format>(Transformed<kTransform>(value, factor, zero), value, job) ^ job.code_xor);
     }
   }
   if constexpr (Format::kFirstInHighNibble) {
-    if (run > 0) writer.Finish(Encoded<Format>(Transformed<kTransform>(0.0f, job.factors[run - 1], 0.0f), job));
+    if (run > 0) writer.Finish(Encoded<Format>(Transformed<kTransform>(0.0f, job.factors[run - 1], 0.0f), 0.0f, job));
   } else {
     writer.Finish(0);
   }

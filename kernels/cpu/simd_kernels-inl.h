@@ -10,6 +10,10 @@
 namespace quantd {
 namespace {
 
+// An element without a vector codec or levels of its own runs on the portable loops.
+template <class T>
+concept Defined = requires { sizeof(T); };
+
 template <class L>
 struct SimdLoops : PortableLoops {
   template <class Values>
@@ -35,7 +39,8 @@ struct SimdLoops : PortableLoops {
   template <Transform kTransform, class Format, class Values>
   static void Encode(const EncodeJob& job) {
     // No preset divides for bitsandbytes' FP4, whose code for negative quotients too small for a float is special.
-    if constexpr (std::is_same_v<Format, Fp4Bnb> && kTransform == Transform::kDivide) {
+    if constexpr (!Defined<Codec<L, Format>> ||
+                  (std::is_same_v<Format, Fp4Bnb> && kTransform == Transform::kDivide)) {
       PortableEncodeOf<kTransform, Format, Values>(job);
     } else {
       SimdEncode<L, kTransform, Format, Values>(job);
@@ -44,7 +49,8 @@ struct SimdLoops : PortableLoops {
   template <Restore kRestore, class Format, class Values>
   static void Decode(const DecodeJob& job) {
     // No preset decodes float16 to bfloat16.
-    if constexpr (std::is_same_v<Format, Float16> && std::is_same_v<Values, BFloat16Values>) {
+    if constexpr (!Defined<Levels<L, Format>> ||
+                  (std::is_same_v<Format, Float16> && std::is_same_v<Values, BFloat16Values>)) {
       PortableDecodeOf<kRestore, Format, Values>(job);
     } else {
       SimdDecode<L, kRestore, Format, Values>(job);

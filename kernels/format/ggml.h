@@ -32,8 +32,9 @@ struct GgmlNibbleBlock {
       }
       scale = (maximum - minimum) / kLargestCode;
     } else {
-      float largest = 0;
-      float largest_magnitude = 0;
+      // A block of zeros has a scale whose sign is that of its first.
+      float largest = values[0];
+      float largest_magnitude = largest < 0 ? -largest : largest;
       for (const float value : values) {
         const float magnitude = value < 0 ? -value : value;
         if (magnitude <= largest_magnitude) continue;  // the first one on ties

@@ -1,225 +1,254 @@
-// Kernels of the CPU backend beside a shaped copy: a loop with the same reads and writes and no arithmetic, on the same
-// core, in the same run, iteration by iteration. `ratio` is the copy's time over the kernel's: 1 is the memory's speed.
-#include <benchmark/benchmark.h>
-
+// Kernels of the CPU backend beside a shaped copy, on the same cores, in the same run, turn by turn. `share` is the
+// copy's time over the kernel's: 1 is the memory's speed. Prints a Markdown table.
+//
+//   kernel_benchmark [--target=avx512] [--preset=bnb-nf4] [--mebibytes=128] [--rounds=9] [--threads=1]
 #include <time.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string>
+#include <thread>
+#include <vector>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/kernel_table.h"
-#include "tests/support/reference_quantizer.h"
+#include "tests/benchmark/shaped_copy.h"
 #include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
 namespace {
 
-constexpr uint32_t kBlockSize = 64;
-constexpr size_t kPackedBytes = kBlockSize / 2;
-
-// What encoding a block touches: all its values are read, its codes and its scale written.
-template <size_t kValueBytes>
-[[gnu::always_inline]] inline void CopyEncodeShape(const std::byte* values, uint64_t blocks, std::byte* codes,
-                                                   std::byte* scales) {
-  for (uint64_t block = 0; block < blocks; ++block) {
-    std::byte packed[kPackedBytes] = {};
-    for (size_t part = 0; part < kValueBytes * 2; ++part) {
-      for (size_t i = 0; i < kPackedBytes; ++i) packed[i] |= values[part * kPackedBytes + i];
-    }
-    std::memcpy(codes, packed, kPackedBytes);
-    std::memcpy(scales, packed, sizeof(float));
-    values += kBlockSize * kValueBytes;
-    codes += kPackedBytes;
-    scales += sizeof(float);
-  }
-}
-
-template <size_t kValueBytes>
-[[gnu::always_inline]] inline void CopyDecodeShape(const std::byte* codes, const std::byte* scales, uint64_t blocks,
-                                                   std::byte* values) {
-  for (uint64_t block = 0; block < blocks; ++block) {
-    using Register [[gnu::vector_size(kPackedBytes)]] = uint32_t;  // a byte put in between would cost a store forward
-    Register packed;
-    uint32_t scale = 0;
-    std::memcpy(&packed, codes, kPackedBytes);
-    std::memcpy(&scale, scales, sizeof(scale));
-    packed |= scale;
-    for (size_t part = 0; part < kValueBytes * 2; ++part) {
-      std::memcpy(values + part * kPackedBytes, &packed, kPackedBytes);
-    }
-    values += kBlockSize * kValueBytes;
-    codes += kPackedBytes;
-    scales += sizeof(float);
-  }
-}
-
-// The copy may use what the kernels may.
-#define QUANTD_ALL_TARGETS [[gnu::target_clones("default", "avx2", "arch=skylake-avx512"), gnu::noinline]]
-QUANTD_ALL_TARGETS void CopyEncode4(const std::byte* in, uint64_t blocks, std::byte* codes, std::byte* scales) {
-  CopyEncodeShape<4>(in, blocks, codes, scales);
-}
-QUANTD_ALL_TARGETS void CopyEncode2(const std::byte* in, uint64_t blocks, std::byte* codes, std::byte* scales) {
-  CopyEncodeShape<2>(in, blocks, codes, scales);
-}
-QUANTD_ALL_TARGETS void CopyDecode4(const std::byte* codes, const std::byte* scales, uint64_t blocks, std::byte* out) {
-  CopyDecodeShape<4>(codes, scales, blocks, out);
-}
-QUANTD_ALL_TARGETS void CopyDecode2(const std::byte* codes, const std::byte* scales, uint64_t blocks, std::byte* out) {
-  CopyDecodeShape<2>(codes, scales, blocks, out);
-}
-#undef QUANTD_ALL_TARGETS
-
-struct Workload {
+struct Options {
+  std::string target;
   std::string preset;
-  DataType dtype;
-  Bytes values;
-  Bytes codes;
-  Bytes scales;
-
-  uint64_t element_count() const { return values.size() / SizeBytes(dtype); }
-  uint64_t blocks() const { return element_count() / kBlockSize; }
-  uint64_t bytes() const { return values.size() + codes.size() + scales.size(); }
+  uint64_t mebibytes = 128;  // of values: beyond the caches
+  int rounds = 9;
+  unsigned threads = 1;
 };
 
-Workload MakeWorkload(const std::string& preset, DataType dtype, uint64_t value_bytes) {
-  const uint64_t count = value_bytes / SizeBytes(dtype);
-  std::mt19937_64 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(random);
-  return {preset, dtype, Narrowed(values, dtype), Bytes(count / 2), Bytes(count / kBlockSize * sizeof(float))};
-}
+constexpr uint64_t kColumns = 4096;
 
-// The codes of the first elements are what the reference makes of them.
-bool Verify(const Workload& work) {
-  constexpr uint64_t kVerifiedElements = 1 << 16;
-  const uint64_t count = std::min(kVerifiedElements, work.element_count());
-  const Bytes head(work.values.begin(),
-                   work.values.begin() + static_cast<std::ptrdiff_t>(count * SizeBytes(work.dtype)));
-  const auto rules = work.preset == "nf4" ? ReferenceRules::kStrict : ReferenceRules::kBitsandbytes;
-  const std::string format = work.preset == "bnb-fp4" ? "fp4" : "nf4";
-  const ReferenceBlocks expected = ReferenceQuantize4Bit(format, rules, kBlockSize, Widened(head, work.dtype));
-  return std::memcmp(expected.codes.data(), work.codes.data(), expected.codes.size()) == 0 &&
-         std::memcmp(expected.absmax.data(), work.scales.data(), expected.absmax.size() * sizeof(float)) == 0;
-}
+// One thread's tensor, in both directions.
+class Workload {
+ public:
+  Workload(Backend& backend, const std::string& preset, DataType dtype, uint64_t value_bytes)
+      : backend_(backend), dtype_(dtype), shape_{value_bytes / SizeBytes(dtype) / kColumns, kColumns} {
+    quantize_ = MakeOnePass(preset, shape_);
+    dequantize_ = PlanOrDie(FullyResolved(quantize_.scheme), Direction::kDequantize, dtype, shape_);
+    parameters_ = ParametersOf(quantize_, {}, 0);
+    FillValues();
+    for (const SegmentLayout& segment : quantize_.passes[0].outputs) {
+      const bool whole = segment.whole_tensor();
+      segments_[segment.name] = whole ? WholeTensorBytes(quantize_, segment, parameters_) : Bytes(segment.bytes);
+      segments_[segment.name].resize(segment.bytes + 8);  // a shaped copy may write 8 bytes of scales at once
+    }
+    decoded_.resize(values_.size());
+  }
 
-bool VerifyDecoded(const Workload& work) {
-  constexpr uint64_t kVerifiedElements = 1 << 16;
-  const uint64_t count = std::min(kVerifiedElements, work.element_count());
-  ReferenceBlocks blocks;
-  for (uint64_t i = 0; i < count / 2; ++i) blocks.codes.push_back(static_cast<uint8_t>(work.codes[i]));
-  blocks.absmax.resize(count / kBlockSize);
-  std::memcpy(blocks.absmax.data(), work.scales.data(), blocks.absmax.size() * sizeof(float));
-  const auto rules = work.preset == "nf4" ? ReferenceRules::kStrict : ReferenceRules::kBitsandbytes;
-  const std::string format = work.preset == "bnb-fp4" ? "fp4" : "nf4";
-  const Bytes expected = Narrowed(ReferenceDequantize4Bit(format, rules, kBlockSize, blocks, count), work.dtype);
-  return std::memcmp(expected.data(), work.values.data(), expected.size()) == 0;
-}
+  const Plan& plan() const { return quantize_; }
+  uint64_t value_bytes() const { return values_.size(); }
 
-// Processor time, because what else runs on the machine is not the kernel's fault.
-double ThreadSeconds() {
+  void Encode() {
+    UnitBatch batch{.end_unit = quantize_.unit_count(), .parameters = parameters_};
+    batch.inputs[0] = values_.data();
+    for (size_t i = 0; i < quantize_.passes[0].outputs.size(); ++i) {
+      batch.outputs[i] = segments_.at(quantize_.passes[0].outputs[i].name).data();
+    }
+    RunOrDie(quantize_, batch);
+  }
+
+  void Decode() {
+    UnitBatch batch{.end_unit = dequantize_.unit_count()};
+    batch.outputs[0] = decoded_.data();
+    for (size_t i = 0; i < dequantize_.passes[0].inputs.size(); ++i) {
+      batch.inputs[i] = segments_.at(dequantize_.passes[0].inputs[i].name).data();
+    }
+    RunOrDie(dequantize_, batch);
+  }
+
+  bool CanCopy() const { return EncodeShapedCopy(SizeBytes(dtype_), CodeBits()) != nullptr && segments_.contains("codes"); }
+  void CopyEncode() { Copy(EncodeShapedCopy(SizeBytes(dtype_), CodeBits()), values_); }
+  void CopyDecode() { Copy(DecodeShapedCopy(SizeBytes(dtype_), CodeBits()), decoded_); }
+
+  // The first rows are what the scalar code makes of them, there and back. After Encode and Decode.
+  bool Verify() const {
+    const auto scalar = MakeCpuBackend(kBaselineKernels);
+    const uint64_t rows = std::min<uint64_t>(shape_[0], 128);
+    const Plan plan = MakeOnePass(quantize_.scheme.preset, {rows, kColumns});
+    const Bytes head(values_.begin(), values_.begin() + static_cast<std::ptrdiff_t>(rows * kColumns * SizeBytes(dtype_)));
+    const TensorRun expected = RunTensor(*scalar, plan, {{"values", head}});
+    for (const SegmentLayout& segment : plan.passes[0].outputs) {
+      if (segment.whole_tensor()) continue;
+      if (std::memcmp(expected.outputs.at(segment.name).data(), segments_.at(segment.name).data(), segment.bytes) != 0) {
+        return false;
+      }
+    }
+    const Plan back = PlanOrDie(FullyResolved(plan.scheme), Direction::kDequantize, dtype_, {rows, kColumns});
+    const Bytes decoded = RunTensor(*scalar, back, expected.outputs).outputs.at("values");
+    return std::memcmp(decoded.data(), decoded_.data(), decoded.size()) == 0;
+  }
+
+ private:
+  uint32_t CodeBits() const { return static_cast<uint32_t>(InfoOf(quantize_.recipe.element).bits); }
+
+  Plan MakeOnePass(const std::string& preset, const std::vector<uint64_t>& shape) const {
+    const Plan plan = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype_, shape);
+    return plan.NeedsRange() ? PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype_, shape, {.amax = 6.0f}) : plan;
+  }
+
+  // Normally distributed; the first MiB again and again, because only the arithmetic must not be able to guess.
+  void FillValues() {
+    std::mt19937_64 random(1);
+    std::normal_distribution<float> normal;
+    std::vector<float> some(1 << 18);
+    for (float& value : some) value = std::clamp(normal(random), -6.0f, 6.0f);
+    const Bytes part = Narrowed(some, dtype_);
+    values_.resize(shape_[0] * kColumns * SizeBytes(dtype_));
+    for (size_t begin = 0; begin < values_.size(); begin += part.size()) {
+      std::copy_n(part.begin(), std::min(part.size(), values_.size() - begin), values_.begin() + static_cast<std::ptrdiff_t>(begin));
+    }
+  }
+
+  void RunOrDie(const Plan& plan, const UnitBatch& batch) {
+    const std::atomic<bool> cancelled = false;
+    if (!backend_.Run(plan, batch, cancelled).ok()) std::abort();
+  }
+
+  void Copy(CopyFunction copy, Bytes& values) {
+    const auto scales = segments_.find("scales");
+    // The few scales of tiles and tensors count for nothing.
+    const bool per_run = quantize_.HasScalePerRun() && quantize_.scheme.grouping != Grouping::kTile;
+    const uint64_t block = per_run ? std::max<uint64_t>(quantize_.run_elements, 64) : kColumns;
+    const uint64_t scale_bytes = per_run ? block / quantize_.run_elements * SizeBytes(quantize_.recipe.scale_dtype) : 0;
+    Bytes none(8);
+    copy({quantize_.element_count, block, scale_bytes}, values.data(), segments_.at("codes").data(),
+         scale_bytes == 0 ? none.data() : scales->second.data());
+  }
+
+  Backend& backend_;
+  DataType dtype_;
+  std::vector<uint64_t> shape_;
+  Plan quantize_;
+  Plan dequantize_;
+  TensorParameters parameters_;
+  Bytes values_;
+  SegmentBytes segments_;
+  Bytes decoded_;
+};
+
+double Now(clockid_t clock) {
   timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  clock_gettime(clock, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
+// Processor time of one thread, because what else runs on the machine is not the kernel's fault; of several, wall time.
 template <class Function>
-double Seconds(Function function) {
-  const double begin = ThreadSeconds();
-  function();
-  benchmark::ClobberMemory();
-  return ThreadSeconds() - begin;
+double Seconds(std::vector<Workload>& work, Function function) {
+  const clockid_t clock = work.size() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+  const double begin = Now(clock);
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < work.size(); ++i) others.emplace_back([&, i] { function(work[i]); });
+  function(work[0]);
+  for (std::thread& other : others) other.join();
+  return Now(clock) - begin;
 }
 
-// Alternates kernel and copy, so that both see the same neighbours.
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+struct Result {
+  double values_gb_s = 0;
+  double share = 0;
+};
+
 template <class Kernel, class Copy>
-void Compare(benchmark::State& state, const Workload& work, Kernel kernel, Copy copy) {
-  double kernel_s = 0;
-  double copy_s = 0;
-  for (auto _ : state) {
-    copy_s += Seconds(copy);
-    const double elapsed = Seconds(kernel);
-    kernel_s += elapsed;
-    state.SetIterationTime(elapsed);
+Result Compare(std::vector<Workload>& work, int rounds, Kernel kernel, Copy copy) {
+  std::vector<double> kernel_s;
+  std::vector<double> copy_s;
+  for (int round = 0; round <= rounds; ++round) {
+    const double copied = work[0].CanCopy() ? Seconds(work, copy) : 0;
+    const double computed = Seconds(work, kernel);
+    if (round == 0) continue;  // pages and caches
+    copy_s.push_back(copied);
+    kernel_s.push_back(computed);
   }
-  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) * static_cast<int64_t>(work.bytes()));
-  state.counters["copy_GB/s"] =
-      static_cast<double>(state.iterations()) * static_cast<double>(work.bytes()) / copy_s / 1e9;
-  state.counters["values_GB/s"] =
-      static_cast<double>(state.iterations()) * static_cast<double>(work.values.size()) / kernel_s / 1e9;
-  state.counters["ratio"] = copy_s / kernel_s;
+  const double bytes = static_cast<double>(work[0].value_bytes()) * static_cast<double>(work.size());
+  return {bytes / Median(kernel_s) / 1e9, Median(copy_s) / Median(kernel_s)};
 }
 
-UnitBatch WholeBatch(const Plan& plan) { return {.end_unit = plan.unit_count()}; }
-
-void Encode(benchmark::State& state, const KernelTable& kernels, const std::string& preset, DataType dtype) {
-  Workload work = MakeWorkload(preset, dtype, static_cast<uint64_t>(state.range(0)));
-  const auto backend = MakeCpuBackend(kernels);
-  const Plan plan = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype, {work.element_count()});
-  UnitBatch batch = WholeBatch(plan);
-  batch.inputs[0] = work.values.data();
-  batch.outputs[0] = work.codes.data();
-  batch.outputs[1] = work.scales.data();
-  const std::atomic<bool> cancelled = false;
-  const auto copy = dtype == DataType::kFloat32 ? CopyEncode4 : CopyEncode2;
-  Compare(
-      state, work, [&] { (void)backend->Run(plan, batch, cancelled); },
-      [&] { copy(work.values.data(), work.blocks(), work.codes.data(), work.scales.data()); });
-  if (!Verify(work)) state.SkipWithError("wrong codes or scales");
+bool Measure(const Options& options, const std::string& target, const std::string& preset, DataType dtype) {
+  const auto backend = MakeCpuBackend(std::string_view(target)).value();
+  std::vector<Workload> work;
+  for (unsigned i = 0; i < options.threads; ++i) work.emplace_back(*backend, preset, dtype, options.mebibytes << 20);
+  const Result encode = Compare(work, options.rounds, [](Workload& w) { w.Encode(); }, [](Workload& w) { w.CopyEncode(); });
+  for (Workload& w : work) w.Encode();  // the copy has overwritten the codes
+  const Result decode = Compare(work, options.rounds, [](Workload& w) { w.Decode(); }, [](Workload& w) { w.CopyDecode(); });
+  for (Workload& w : work) {
+    w.Encode();
+    w.Decode();
+    if (!w.Verify()) {
+      std::fprintf(stderr, "%s on %s: wrong bytes\n", preset.c_str(), target.c_str());
+      return false;
+    }
+  }
+  std::printf("| %s | %s | %s | %.1f | %.2f | %.1f | %.2f |\n", target.c_str(), preset.c_str(),
+              std::string(InfoOf(dtype).name).c_str(), encode.values_gb_s, encode.share, decode.values_gb_s, decode.share);
+  std::fflush(stdout);
+  return true;
 }
 
-void Decode(benchmark::State& state, const KernelTable& kernels, const std::string& preset, DataType dtype) {
-  Workload work = MakeWorkload(preset, dtype, static_cast<uint64_t>(state.range(0)));
-  const auto backend = MakeCpuBackend(kernels);
-  const Plan quantize = PlanOrDie({preset, {}, 0}, Direction::kQuantize, dtype, {work.element_count()});
-  const TensorRun quantized = RunTensor(*backend, quantize, {{"values", work.values}});
-  work.codes = quantized.outputs.at("codes");
-  work.scales = quantized.outputs.at("scales");
-  const Plan plan = PlanOrDie({preset, {}, 0}, Direction::kDequantize, dtype, {work.element_count()});
-  UnitBatch batch = WholeBatch(plan);
-  batch.inputs[0] = work.scales.data();
-  batch.inputs[1] = work.codes.data();
-  batch.outputs[0] = work.values.data();
-  const std::atomic<bool> cancelled = false;
-  const auto copy = dtype == DataType::kFloat32 ? CopyDecode4 : CopyDecode2;
-  Compare(
-      state, work, [&] { (void)backend->Run(plan, batch, cancelled); },
-      [&] { copy(work.codes.data(), work.scales.data(), work.blocks(), work.values.data()); });
-  if (!VerifyDecoded(work)) state.SkipWithError("wrong values");
+bool ReadOption(const std::string& argument, const std::string& name, std::string& value) {
+  if (!argument.starts_with("--" + name + "=")) return false;
+  value = argument.substr(name.size() + 3);
+  return true;
 }
 
-// One that stays in the cache, as a server's slot does, and one that does not.
-void Sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->Arg(1 << 20)->Arg(128 << 20)->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
-}
-
-void RegisterBoth(const KernelTable& kernels, const std::string& preset, DataType dtype) {
-  std::string name = preset;
-  name.append("/").append(InfoOf(dtype).name).append("/").append(kernels.target);
-  Sizes(benchmark::RegisterBenchmark(
-      ("Encode/" + name).c_str(), [=, &kernels](benchmark::State& state) { Encode(state, kernels, preset, dtype); }));
-  Sizes(benchmark::RegisterBenchmark(
-      ("Decode/" + name).c_str(), [=, &kernels](benchmark::State& state) { Decode(state, kernels, preset, dtype); }));
+bool Parse(int argc, char** argv, Options& options) {
+  for (int i = 1; i < argc; ++i) {
+    std::string number;
+    if (ReadOption(argv[i], "target", options.target) || ReadOption(argv[i], "preset", options.preset)) continue;
+    if (ReadOption(argv[i], "mebibytes", number)) {
+      options.mebibytes = std::stoull(number);
+    } else if (ReadOption(argv[i], "rounds", number)) {
+      options.rounds = std::stoi(number);
+    } else if (ReadOption(argv[i], "threads", number)) {
+      options.threads = static_cast<unsigned>(std::stoul(number));
+    } else {
+      return false;
+    }
+  }
+  return options.mebibytes > 0 && options.rounds > 0 && options.threads > 0;
 }
 
 }  // namespace
 
-void RegisterAll() {
-  for (const KernelTable* const kernels : SupportedKernels()) {
-    for (const char* const preset : {"bnb-nf4", "bnb-fp4", "nf4"}) {
-      for (const DataType dtype : {DataType::kFloat32, DataType::kFloat16, DataType::kBFloat16}) {
-        RegisterBoth(*kernels, preset, dtype);
+int RunAll(int argc, char** argv) {
+  Options options;
+  if (!Parse(argc, argv, options)) {
+    std::fprintf(stderr,
+                 "usage: kernel_benchmark [--target=NAME] [--preset=NAME] [--mebibytes=128] [--rounds=9] [--threads=1]\n");
+    return 2;
+  }
+  std::printf("| target | preset | values | encode, GB/s | share | decode, GB/s | share |\n|---|---|---|---|---|---|---|\n");
+  for (const std::string& target : CpuTargets()) {
+    if (!options.target.empty() && target != options.target) continue;
+    for (const PresetInfo& preset : AllPresets()) {
+      if (!options.preset.empty() && preset.name != options.preset) continue;
+      for (const DataType dtype : {DataType::kFloat32, DataType::kBFloat16, DataType::kFloat16}) {
+        if (!Measure(options, target, preset.name, dtype)) return 1;
       }
     }
   }
+  return 0;
 }
 
 }  // namespace quantd::testing
 
-int main(int argc, char** argv) {
-  quantd::testing::RegisterAll();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
+int main(int argc, char** argv) { return quantd::testing::RunAll(argc, argv); }

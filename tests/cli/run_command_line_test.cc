@@ -46,7 +46,7 @@ TEST_F(RunCommandLineTest, SchemesShowsWhatEachNeedsAndPromises) {
   toy.byte_equal_to = "toylib 1.0";
   toy.error_bound = "half a step";
   toy.constraints = {"columns are a multiple of 8"};
-  toy.overrides = {{"group_size", {"8", "16"}, "8"}};
+  toy.overrides = {{"group_size", {"8", "16"}, "8"}, {"rounding", {"nearest"}, "nearest"}};
   toy.segments = {"codes", "scales"};
   toy.bits_per_weight = 4.5;
   client_->schemes = {toy};
@@ -56,10 +56,13 @@ TEST_F(RunCommandLineTest, SchemesShowsWhatEachNeedsAndPromises) {
                            "  segments: codes, scales\n", "  --set group_size=8|16  (default 8)\n"}) {
     EXPECT_THAT(out_.str(), HasSubstr(line));
   }
+  EXPECT_THAT(out_.str(), ::testing::Not(HasSubstr("rounding"))) << "there is no choice";
   out_.str("");
   EXPECT_EQ(Run({"schemes", "--json"}), ExitCode::kOk);
   EXPECT_EQ(Json()["schemes"][0]["error_bound"], "half a step");
   EXPECT_EQ(Json()["schemes"][0]["constraints"][0], "columns are a multiple of 8");
+  EXPECT_EQ(Json()["schemes"][0]["overrides"][0]["default"], "8");
+  EXPECT_EQ(Json()["schemes"][0]["overrides"][1]["default"], "nearest");
 }
 
 TEST_F(RunCommandLineTest, AsksWhetherTheServerRunsWhenItIsOutOfReach) {
@@ -78,20 +81,6 @@ TEST_F(RunCommandLineTest, LetsNoControlCharacterOfTheServerThrough) {
 TEST_F(RunCommandLineTest, PrintsItsRelease) {
   EXPECT_EQ(Run({"--version"}), ExitCode::kOk);
   EXPECT_THAT(out_.str(), HasSubstr("quantctl "));
-}
-
-TEST_F(RunCommandLineTest, SchemesPrintsEveryOverride) {
-  client_->schemes = {{{"bnb-nf4", {}, 1},
-                       "Four bits.",
-                       "bitsandbytes 0.50.2",
-                       {{"block_size", {"32", "64"}, "64"}},
-                       {"codes", "scales"},
-                       4.5}};
-  EXPECT_EQ(Run({"schemes"}), ExitCode::kOk);
-  EXPECT_THAT(out_.str(), HasSubstr("bnb-nf4  (4.500 bits/weight, revision 1)"));
-  EXPECT_THAT(out_.str(), HasSubstr("--set block_size=32|64  (default 64)"));
-  EXPECT_EQ(Run({"schemes", "--json"}), ExitCode::kOk);
-  EXPECT_EQ(Json()["schemes"][0]["overrides"][0]["default"], "64");
 }
 
 TEST_F(RunCommandLineTest, AShrunkFileIsAFileErrorWhateverTheCommandSays) {

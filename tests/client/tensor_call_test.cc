@@ -246,10 +246,24 @@ TEST(TensorCallDequantize, WaitsForAcceptWhereItCannotKnowTheBatches) {
 TEST(TensorCallDequantize, WaitsForAcceptWithSegmentsThatItDoesNotKnow) {
   const ToyQuantized quantized(100);
   QuantizedTensorView view = quantized.View();
-  view.segments[0].name = "blocks";
+  view.segments[0].name = "of a later release";
   const TensorTask task = *DequantizeTask(view, DataType::kFloat32, {});
   TensorCall call(task);
   EXPECT_EQ(call.NextFrame()->fields.pieces_size(), 0);
+}
+
+TEST(TensorCallDequantize, SendsWholeTensorSegmentsOfEverySchemeFirstAndNoWeightShape) {
+  const std::string byte(1, 'x');
+  QuantizedTensorView view{"w", {1, 1}, {}, {}};
+  for (const char* name : {"codes", "zero_points", "weight_shape", "scales", "global_scale"}) {
+    view.segments.push_back({name, DataType::kUint8, {1}, SpanOf(byte)});
+  }
+  const TensorTask task = *DequantizeTask(view, DataType::kFloat32, {});
+  TensorCall call(task);
+  const auto frame = call.NextFrame();
+  std::vector<std::string> sent;
+  for (const v1::Piece& piece : frame->fields.pieces()) sent.push_back(piece.segment());
+  EXPECT_THAT(sent, ::testing::ElementsAre("global_scale", "scales", "zero_points", "codes"));
 }
 
 TEST(TensorCallDequantize, SendsBatchByBatchAtEveryFrameSizeAndWindow) {

@@ -158,25 +158,43 @@ TEST_F(Conformance, EveryPresetEqualsTheReferenceOnEvery16BitValue) {
   }
 }
 
-// NaN, infinities of both signs and a NaN with a sign, in every position of a row of 128.
+// Every preset that does not reject NaN and infinity, with every scale rule and overflow it has.
+std::vector<SchemeRequest> NonfiniteRequests() {
+  std::vector<SchemeRequest> requests;
+  for (const auto& preset : AllPresets()) {
+    for (const char* const policy : {"saturate", "library"}) {
+      const SchemeRequest request{preset.name, {{"nonfinite", policy}}, 0};
+      if (!ResolveScheme(request).ok()) continue;
+      requests.push_back(request);
+      for (const OverrideInfo& info : preset.overrides) {
+        if (info.name != "scale_rule" && info.name != "overflow" && info.name != "grouping") continue;
+        for (const std::string& value : info.values) {
+          requests.push_back(request);
+          requests.back().overrides[info.name] = value;
+        }
+      }
+    }
+  }
+  return requests;
+}
+
+// NaN, infinities of both signs and a NaN with a sign, in every position of a row of 128, alone or two of them.
 TEST_F(Conformance, NonfiniteValuesInEveryPositionEqualTheReference) {
   std::mt19937_64 random = MakeRandom(3);
-  for (const PresetInfo& preset : AllPresets()) {
-    const auto policies = std::ranges::find(preset.overrides, "nonfinite", &OverrideInfo::name);
-    ASSERT_NE(policies, preset.overrides.end());
-    for (const std::string& policy : policies->values) {
-      if (policy == "reject") continue;  // an error, whatever the bytes
-      for (const DataType dtype : kTypes) {
-        SCOPED_TRACE(preset.name + " nonfinite=" + policy + " " + std::string(InfoOf(dtype).name));
-        constexpr uint64_t kColumns = 128;
-        std::vector<float> values(4 * kColumns * kColumns);
-        for (float& value : values) value = static_cast<float>(static_cast<int64_t>(random() % 2001) - 1000) / 256;
-        const float special[] = {NAN, -NAN, INFINITY, -INFINITY};
-        for (uint64_t row = 0; row < 4 * kColumns; ++row) values[row * kColumns + row / 4] = special[row % 4];
-        const Bytes bytes = Narrowed(values, dtype);
-        ExpectEqualsReference({preset.name, {{"nonfinite", policy}}, 0}, dtype, {4 * kColumns, kColumns}, bytes, 5);
-        if (HasFatalFailure()) return;
+  for (const SchemeRequest& request : NonfiniteRequests()) {
+    for (const DataType dtype : kTypes) {
+      SCOPED_TRACE(Text(request) + " " + std::string(InfoOf(dtype).name));
+      constexpr uint64_t kColumns = 128;
+      std::vector<float> values(4 * kColumns * kColumns);
+      for (float& value : values) value = static_cast<float>(static_cast<int64_t>(random() % 2001) - 1000) / 256;
+      const float special[] = {NAN, -NAN, INFINITY, -INFINITY};
+      for (uint64_t row = 0; row < 4 * kColumns; ++row) {
+        values[row * kColumns + row / 4] = special[row % 4];
+        if (row % 8 < 4) values[row * kColumns + (row / 4 + 5) % kColumns] = special[random() % 4];
       }
+      const Bytes bytes = Narrowed(values, dtype);
+      ExpectEqualsReference(request, dtype, {4 * kColumns, kColumns}, bytes, 5);
+      if (HasFatalFailure()) return;
     }
   }
 }

@@ -17,6 +17,7 @@ ServerConfig Unusual() {
   config.unix_mode = "0606";
   config.unix_allowed_uids = {1000, 4294967294};
   config.compute_threads = 3;
+  config.cpu_target = "scalar";
   config.spool_directory = "/var/tmp";
   config.reflection = false;
   config.transport_bytes_max = 1ull << 33;
@@ -50,6 +51,7 @@ TEST(ConfigFile, WhatIsPrintedReadsBackAsTheSameConfiguration) {
   EXPECT_EQ(read->unix_mode, Unusual().unix_mode);
   EXPECT_EQ(read->unix_allowed_uids, Unusual().unix_allowed_uids);
   EXPECT_EQ(read->compute_threads, Unusual().compute_threads);
+  EXPECT_EQ(read->cpu_target, Unusual().cpu_target);
   EXPECT_EQ(read->spool_directory, Unusual().spool_directory);
   EXPECT_EQ(read->reflection, Unusual().reflection);
   EXPECT_EQ(read->transport_bytes_max, Unusual().transport_bytes_max);

@@ -5,6 +5,7 @@
 
 #include <sstream>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/server/lifecycle/calls.h"
 
 namespace quantd::server {
@@ -30,6 +31,27 @@ TEST_F(ApplicationTest, ServesTheProgramThatEmbedsIt) {
   const auto channel = (*application)->server().InProcessChannel();
   EXPECT_EQ(PrincipalOf(channel), "anonymous");
   EXPECT_EQ(Health(channel, ""), "SERVING");
+}
+
+TEST_F(ApplicationTest, ComputesOnTheCpuTargetThatItIsTold) {
+  for (const std::string& target : CpuTargets()) {
+    config_.cpu_target = target;
+    const auto application = Application::Start(config_, *logger_);
+    ASSERT_TRUE(application.ok()) << application.status();
+    v1::GetServerInfoResponse info;
+    const grpc::Status status = Call((*application)->server().InProcessChannel(),
+                                     "/quantd.v1.QuantizationService/GetServerInfo", v1::GetServerInfoRequest(), &info);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(info.cpu_target(), target);
+  }
+}
+
+TEST_F(ApplicationTest, RefusesACpuTargetThatThisProcessorLacksAndNamesThoseItHas) {
+  config_.cpu_target = "mmx";
+  const absl::Status status = Application::Start(config_, *logger_).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("'mmx'"));
+  for (const std::string& target : CpuTargets()) EXPECT_THAT(std::string(status.message()), HasSubstr(target));
 }
 
 TEST_F(ApplicationTest, RefusesAConfigurationOutOfRange) {

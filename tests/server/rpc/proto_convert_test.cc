@@ -167,7 +167,7 @@ TEST(ToRequestFrame, TheDataStaysWithTheFrame) {
 }
 
 TEST(ToRequestFrame, AnUnknownDtypeIsTheHeadersOwnError) {
-  for (const int number : {0, 5, 99, -1}) {
+  for (const int number : {0, 10, 99, -1}) {
     v1::QuantizeRequest message;
     message.mutable_header()->set_dtype(static_cast<v1::DataType>(number));
     const auto frame = Converted(message);

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string>
+#include <vector>
+
 #include "kernels/cpu/cpu_backend.h"
 #include "proto/codec/frame_codec.h"
 
@@ -19,21 +23,42 @@ TEST(DescribeSchemes, ListsEveryPresetInThePlannersOrder) {
     EXPECT_EQ(scheme.summary(), preset.summary);
     EXPECT_EQ(scheme.byte_equal_to(), preset.byte_equal_to);
     EXPECT_GT(scheme.scheme().format_revision(), 0u);
-    EXPECT_GT(scheme.bits_per_weight(), 4.0);
-    EXPECT_LT(scheme.bits_per_weight(), 5.0);
-    EXPECT_THAT(scheme.segments(), ::testing::ElementsAre("codes", "scales"));
+    EXPECT_EQ(scheme.error_bound(), preset.error_bound);
+    EXPECT_THAT(scheme.constraints(), ::testing::ElementsAreArray(preset.constraints));
+    EXPECT_GT(scheme.bits_per_weight(), 3.0);
+    EXPECT_LE(scheme.bits_per_weight(), 16.0);
+    EXPECT_GE(scheme.segments_size(), 1);
     EXPECT_THAT(scheme.dtypes(),
                 ::testing::UnorderedElementsAre(v1::DATA_TYPE_FLOAT32, v1::DATA_TYPE_FLOAT16, v1::DATA_TYPE_BFLOAT16));
   }
 }
 
-TEST(DescribeSchemes, EveryOverrideHasItsDefaultAmongItsValuesAndInTheScheme) {
+TEST(DescribeSchemes, NamesTheSegmentsOfEachScheme) {
+  const v1::ListSchemesResponse response = DescribeSchemes();
+  std::map<std::string, std::vector<std::string>> segments;
+  for (const v1::SchemeDescription& scheme : response.schemes()) {
+    segments[scheme.scheme().preset()].assign(scheme.segments().begin(), scheme.segments().end());
+  }
+  using ::testing::ElementsAre;
+  EXPECT_THAT(segments.at("bnb-nf4"), ElementsAre("codes", "scales"));
+  EXPECT_THAT(segments.at("int4-asym"), ElementsAre("codes", "scales", "zero_points"));
+  EXPECT_THAT(segments.at("ct-w4a16-asym"), ElementsAre("codes", "scales", "zero_points", "weight_shape"));
+  EXPECT_THAT(segments.at("ct-nvfp4"), ElementsAre("codes", "scales", "global_scale"));
+  EXPECT_THAT(segments.at("ggml-q4_0"), ElementsAre("blocks"));
+  EXPECT_THAT(segments.at("bf16"), ElementsAre("codes"));
+}
+
+// The scheme names only those overrides that mean something with the others at their defaults.
+TEST(DescribeSchemes, EveryOverrideHasItsDefaultAmongItsValues) {
   const v1::ListSchemesResponse response = DescribeSchemes();
   for (const v1::SchemeDescription& scheme : response.schemes()) {
-    EXPECT_EQ(scheme.overrides_size(), static_cast<int>(scheme.scheme().overrides().size()));
+    std::map<std::string, std::string> defaults;
     for (const v1::OverrideDescription& info : scheme.overrides()) {
       EXPECT_THAT(info.values(), ::testing::Contains(info.default_value())) << info.name();
-      EXPECT_EQ(scheme.scheme().overrides().at(info.name()), info.default_value());
+      defaults[info.name()] = info.default_value();
+    }
+    for (const auto& [name, value] : scheme.scheme().overrides()) {
+      EXPECT_THAT(defaults, ::testing::Contains(::testing::Pair(name, value))) << scheme.scheme().preset();
     }
   }
 }
