@@ -109,9 +109,9 @@ struct Codec<L, Dynamic8> : UnsignedCodec<L> {
   }
 };
 
-// MiniFloat::Encode of values that are not NaN, the sign that of `signed_value`: quotients that are 0 have lost theirs.
+// MiniFloat::Encode of the magnitudes of values that are not NaN.
 template <class L, class Format>
-inline typename L::Int MiniFloatCodes(typename L::Float signed_value, typename L::Float y) {
+inline typename L::Int MagnitudeCodes(typename L::Float y) {
   constexpr int kDropped = 23 - Format::kMantissaBits;
   constexpr uint32_t kMagic = static_cast<uint32_t>(127 + 1 - Format::kBias + kDropped) << 23;
   constexpr uint32_t kUnbias = (127u - Format::kBias) << 23;
@@ -124,9 +124,7 @@ inline typename L::Int MiniFloatCodes(typename L::Float signed_value, typename L
   const auto subnormal =
       L::Subtract(L::Bits(L::Add(magnitude, L::Splat(std::bit_cast<float>(kMagic)))), L::Splat(kMagic));
   const auto is_subnormal = L::Greater(L::Splat(Format::kSmallestNormal), magnitude);
-  const auto sign =
-      L::And(L::template ShiftRight<32 - Format::kBits>(L::Bits(signed_value)), L::Splat(Format::kSignCode));
-  return L::Or(L::Select(is_subnormal, subnormal, normal), sign);
+  return L::Select(is_subnormal, subnormal, normal);
 }
 
 template <class L, class Format>
@@ -135,7 +133,14 @@ requires(Format::kKind == ElementKind::kMiniFloat) struct Codec<L, Format> : Uns
   using Int = typename L::Int;
   explicit Codec(const EncodeJob& job) : zero(L::Splat(job.unsigned_zero ? 0.0f : -0.0f)) {}
   static bool Covers(Float y0, Float y1, Float y2, Float y3) { return !L::AnyNan(y0, y1, y2, y3); }
-  Int Codes(Float x, Float y) const { return MiniFloatCodes<L, Format>(L::Add(x, zero), y); }
+  static Int Codes(Float, Float y) { return MagnitudeCodes<L, Format>(y); }
+  // The signs of bytes. Those of `x`, because quotients that are 0 have lost theirs. Saturation keeps them.
+  Int Signs(Float x0, Float x1, Float x2, Float x3) const {
+    const Int low_words = L::PackWords(L::Bits(L::Add(x0, zero)), L::Bits(L::Add(x1, zero)));
+    const Int high_words = L::PackWords(L::Bits(L::Add(x2, zero)), L::Bits(L::Add(x3, zero)));
+    const Int signs = L::And(L::PackSignedBytes(low_words, high_words), L::SplatBytes(0x80));
+    return L::template ShiftRight<8 - Format::kBits>(signs);
+  }
   Float zero;  // adding it takes the sign of -0, or changes nothing
 };
 

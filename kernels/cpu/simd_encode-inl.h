@@ -17,11 +17,15 @@ struct Factor {
   typename L::Float zero;
 };
 
-// Where the transforms below are exact enough. Divisors: see Transformed. Multipliers: no subnormal value times such a
-// factor reaches 2^-26, which has the code of 0 in every format, and FP4 looks at the value's own sign.
+// Where the transforms below are exact enough. Divisors: see Transformed. Multipliers that flush: no subnormal value
+// times such a factor reaches 2^-26, which has the code of 0 in every format, and FP4 looks at the value's own sign.
+// Others: positive, so that signs stay.
 template <Transform kTransform>
-inline constexpr float kSmallestFactor = kTransform == Transform::kMultiplyFtz ? 0x1p-126f : 0x1p-80f;
-inline constexpr float kLargestFactor = 0x1p100f;
+inline constexpr float kSmallestFactor = kTransform == Transform::kMultiply      ? 0x1p-149f
+                                         : kTransform == Transform::kMultiplyFtz ? 0x1p-126f
+                                                                                 : 0x1p-80f;
+template <Transform kTransform>
+inline constexpr float kLargestFactor = kTransform == Transform::kMultiply ? 0x1.fffffep127f : 0x1p100f;
 
 // The portable loop, as it is compiled for every machine.
 template <Transform kTransform, class Format, class Values>
@@ -37,7 +41,7 @@ class Encoder {
 
  public:
   static constexpr size_t kValueBytes = sizeof(typename Values::Bits);
-  static constexpr bool kChecksFactors = kTransform != Transform::kMultiply;
+  static constexpr bool kChecksFactors = kTransform != Transform::kMultiply || Format::kKind == ElementKind::kMiniFloat;
   static constexpr bool kDivides = kTransform == Transform::kDivide || kTransform == Transform::kDivideAddZero;
 
   // Quotients that are 0 have no sign where job.unsigned_zero says so; those of divisors up to 0.5 are 0 only if the
@@ -59,7 +63,7 @@ class Encoder {
         return;
       }
     }
-    if ((kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor)) ||
+    if ((kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor<kTransform>)) ||
         (kMayUnderflow && !(factor <= 0.5f) && MayLoseSign(begin, count))) {
       Portable(run, begin, count);
       return;
@@ -83,7 +87,7 @@ class Encoder {
     if constexpr (kTransform == Transform::kDivideAddZero) zeros = L::template LoadCompact<kRun>(job_.zeros + run);
     auto reciprocals = factors;
     if constexpr (kDivides) reciprocals = L::Divide(1.0f, factors);
-    if ((kChecksFactors && !L::AllBetween(factors, kSmallestFactor<kTransform>, kLargestFactor)) ||
+    if ((kChecksFactors && !L::AllBetween(factors, kSmallestFactor<kTransform>, kLargestFactor<kTransform>)) ||
         (kMayUnderflow && !L::AllBetween(factors, 0.0f, 0.5f) && MayLoseSign(begin, L::kStep)) ||
         !Step(job_.values + begin * kValueBytes, Spread<kRun, 0>(factors, reciprocals, zeros),
               Spread<kRun, 1>(factors, reciprocals, zeros), Spread<kRun, 2>(factors, reciprocals, zeros),
@@ -128,10 +132,10 @@ class Encoder {
     const Float y2 = Transformed(x2, f2);
     const Float y3 = Transformed(x3, f3);
     if (!Codec<L, Format>::Covers(y0, y1, y2, y3)) return false;
-    const Int c0 = codec_.Codes(kTransform == Transform::kMultiply ? y0 : x0, y0);
-    const Int c1 = codec_.Codes(kTransform == Transform::kMultiply ? y1 : x1, y1);
-    const Int c2 = codec_.Codes(kTransform == Transform::kMultiply ? y2 : x2, y2);
-    const Int c3 = codec_.Codes(kTransform == Transform::kMultiply ? y3 : x3, y3);
+    const Int c0 = codec_.Codes(x0, y0);
+    const Int c1 = codec_.Codes(x1, y1);
+    const Int c2 = codec_.Codes(x2, y2);
+    const Int c3 = codec_.Codes(x3, y3);
     if constexpr (Format::kBits == 16) {
       L::template StoreWordPair<kInterleaved>(codes, c0, c1);
       L::template StoreWordPair<kInterleaved>(codes + 4 * L::kLanes, c2, c3);
@@ -142,7 +146,10 @@ class Encoder {
         // NaN and what is beyond int32 have become the lowest int32.
         if (L::AnyEqualWords(L::MinWords(low_words, high_words), L::SplatWords(0x8000))) return false;
       }
-      const Int bytes = codec_.Finish(Codec<L, Format>::PackBytes(low_words, high_words));
+      Int bytes = codec_.Finish(Codec<L, Format>::PackBytes(low_words, high_words));
+      if constexpr (Format::kKind == ElementKind::kMiniFloat) {
+        bytes = L::Or(bytes, kDivides ? codec_.Signs(x0, x1, x2, x3) : codec_.Signs(y0, y1, y2, y3));
+      }
       StoreCodes<L, Format>(codes, L::template InOrder<kInterleaved>(bytes));
     }
     return true;
@@ -166,7 +173,7 @@ class Encoder {
   // Whether a value may be so small that its quotient is 0.
   bool MayLoseSign(uint64_t begin, uint64_t count) const {
     if (!job_.unsigned_zero || std::is_same_v<Values, Float16Values>) return false;
-    constexpr uint32_t kSmallestSafe = std::bit_cast<uint32_t>(0x1p-149f * kLargestFactor);
+    constexpr uint32_t kSmallestSafe = std::bit_cast<uint32_t>(0x1p-149f * kLargestFactor<kTransform>);
     bool may = false;
     for (uint64_t i = begin; i < begin + count; ++i) {
       const uint32_t magnitude = std::bit_cast<uint32_t>(LoadValue<Values>(job_.values, i)) & 0x7fffffffu;

@@ -1,0 +1,212 @@
+// The codes and values of every target are those of the portable loops, and nothing is written beside them.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/kernel_table.h"
+#include "tests/kernels/cpu/kernel_data.h"
+
+namespace quantd {
+namespace {
+
+using KernelCodesTest = TargetTest;
+
+// All but the first, which is what they are compared with.
+INSTANTIATE_TEST_SUITE_P(Targets, KernelCodesTest,
+                         ::testing::ValuesIn(SupportedKernels().begin() + 1, SupportedKernels().end()),
+                         [](const auto& info) { return std::string(info.param->target); });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelCodesTest);
+
+// ---- Codes ----
+
+enum class Factors { kOne, kOfRun, kPowersOfTwo, kAnyFinite };
+constexpr Factors kAllFactors[] = {Factors::kOne, Factors::kOfRun, Factors::kPowersOfTwo, Factors::kAnyFinite};
+
+// `absmax` of the run becomes the element's largest level, or what else a factor may be.
+float FactorOf(Factors factors, bool divides, float absmax, float largest, Random& random) {
+  switch (factors) {
+    case Factors::kOne:
+      return 1.0f;
+    case Factors::kOfRun:
+      return divides ? absmax / largest : largest / absmax;
+    case Factors::kPowersOfTwo:
+      return std::ldexp(1.0f, static_cast<int>(random() % 277) - 149);
+    case Factors::kAnyFinite:
+      return random() % 10 == 0 ? kInfinity : random() % 10 == 0 ? 0.0f : FiniteFloat(random);
+  }
+  return 0;
+}
+
+class EncodeCase {
+ public:
+  EncodeCase(size_t transform, size_t element, size_t type)
+      : transform_(transform), info_(kFormats[element]), type_(type) {}
+
+  void ExpectSameCodes(const KernelTable& kernels, Data data, Factors kind, uint64_t run, uint64_t count,
+                       Random& random) {
+    Guarded values(count * ValueBytes(type_), random() % 8);
+    FillValues(type_, data, random, count, values.data());
+    const size_t runs = (count + run - 1) / run;
+    std::vector<float> absmax(runs), factors(runs), zeros(runs);
+    kBaselineKernels.absmax[type_]({values.data(), count, run}, absmax.data());
+    const bool divides = transform_ >= static_cast<size_t>(Transform::kDivide);
+    for (size_t i = 0; i < runs; ++i) {
+      factors[i] = FactorOf(kind, divides, absmax[i], info_.largest, random);
+      // Factors are not NaN, and those that multiply small floats are positive or 0.
+      if (std::isnan(factors[i])) factors[i] = 1.0f;
+      zeros[i] = static_cast<float>(static_cast<int>(random() % 256) - 128);
+    }
+    const bool is_integer = info_.kind == ElementKind::kInteger;
+    EncodeJob job = {values.data(), count, run, factors.data(), zeros.data()};
+    job.highest = info_.largest;
+    job.lowest = is_integer && random() % 2 == 0 ? -info_.largest - 1 : -info_.largest;
+    job.code_xor = is_integer && random() % 2 == 0 ? 1u << (info_.bits - 1) : 0;
+    job.unsigned_zero = info_.kind == ElementKind::kMiniFloat && random() % 2 == 0;
+    job.ieee_overflow = info_.kind == ElementKind::kMiniFloat && random() % 8 == 0;
+    const size_t code_bytes = (count * static_cast<size_t>(info_.bits) + 7) / 8;
+    const size_t misalignment = random() % 8;
+    Guarded expected(code_bytes, misalignment);
+    Guarded actual(code_bytes, misalignment);
+    job.codes = expected.data();
+    kBaselineKernels.encode[transform_][element()][type_](job);
+    job.codes = actual.data();
+    kernels.encode[transform_][element()][type_](job);
+    ASSERT_TRUE(actual == expected) << Name("encode", transform_, element(), type_) << ", data "
+                                    << static_cast<int>(data) << ", factors " << static_cast<int>(kind) << ", " << count
+                                    << " in runs of " << run << ", at byte " << expected.FirstDifference(actual);
+  }
+
+  bool exists() const { return kBaselineKernels.encode[transform_][element()][type_] != nullptr; }
+  int bits() const { return info_.bits; }
+
+ private:
+  size_t element() const { return static_cast<size_t>(info_.element); }
+
+  size_t transform_;
+  const FormatInfo& info_;
+  size_t type_;
+};
+
+TEST_P(KernelCodesTest, CodesAreThoseOfThePortableLoop) {
+  for (size_t transform = 0; transform < kTransformCount; ++transform) {
+    for (size_t element = 0; element < kFormats.size(); ++element) {
+      for (size_t type = 0; type < kFloatTypeCount; ++type) {
+        EncodeCase encode(transform, element, type);
+        ASSERT_EQ(encode.exists(), kernels().encode[transform][element][type] != nullptr);
+        if (!encode.exists()) continue;
+        for (const uint64_t run : kRunLengths) {
+          for (const uint64_t count : ElementCounts(run, encode.bits(), random_)) {
+            for (const Data data : kAllData) {
+              for (const Factors factors : kAllFactors) {
+                encode.ExpectSameCodes(kernels(), data, factors, run, count, random_);
+                if (HasFatalFailure()) return;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// All 65536 values of a 16-bit type, and as many edges.
+TEST_P(KernelCodesTest, CodesAreThoseOfThePortableLoopForAllValuesOf16Bits) {
+  for (size_t transform = 0; transform < kTransformCount; ++transform) {
+    for (size_t element = 0; element < kFormats.size(); ++element) {
+      for (size_t type = 0; type < kFloatTypeCount; ++type) {
+        EncodeCase encode(transform, element, type);
+        if (!encode.exists()) continue;
+        for (const Data data : {Data::kAllBits, Data::kEdges}) {
+          for (const Factors factors : {Factors::kOne, Factors::kPowersOfTwo}) {
+            encode.ExpectSameCodes(kernels(), data, factors, 64, 65536, random_);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
+// ---- Values ----
+
+enum class ScaleKind { kNone, kOrdinary, kAnyBits };
+
+class DecodeCase {
+ public:
+  DecodeCase(size_t restore, size_t element, size_t type) : restore_(restore), info_(kFormats[element]), type_(type) {}
+
+  void ExpectSameValues(const KernelTable& kernels, ScaleKind kind, uint64_t run, uint64_t count, Random& random) {
+    const size_t code_bytes = (count * static_cast<size_t>(info_.bits) + 7) / 8;
+    Guarded codes(code_bytes, random() % 8);
+    for (size_t i = 0; i < code_bytes; ++i) codes.data()[i] = static_cast<std::byte>(random());
+    // Codes that are not finite now and then only, so that both kinds of steps occur.
+    if (info_.has_nan && info_.bits == 8 && random() % 2 == 0) {
+      for (size_t i = 0; i < code_bytes; ++i) codes.data()[i] &= std::byte{0xbb};
+    }
+    if (info_.bits == 16 && random() % 2 == 0) {
+      for (size_t i = 1; i < code_bytes; i += 2) codes.data()[i] &= std::byte{0xbb};
+    }
+    const size_t runs = (count + run - 1) / run;
+    std::vector<float> scales(runs), zeros(runs);
+    for (size_t i = 0; i < runs; ++i) {
+      scales[i] = kind == ScaleKind::kAnyBits ? AnyFloat(random) : std::fabs(OrdinaryFloat(random)) / 100;
+      if (random() % 20 == 0) scales[i] = 0;
+      zeros[i] = static_cast<float>(static_cast<int>(random() % 256) - 128);
+    }
+    const bool is_integer = info_.kind == ElementKind::kInteger;
+    DecodeJob job = {codes.data(), count, run};
+    job.scales = kind == ScaleKind::kNone ? nullptr : scales.data();
+    const bool has_zeros = is_integer && restore_ == static_cast<size_t>(Restore::kMultiply) && random() % 2 == 0;
+    job.zeros = has_zeros ? zeros.data() : nullptr;
+    job.code_xor = is_integer && random() % 2 == 0 ? 1u << (info_.bits - 1) : 0;
+    const size_t misalignment = random() % 8;
+    Guarded expected(count * ValueBytes(type_), misalignment);
+    Guarded actual(count * ValueBytes(type_), misalignment);
+    job.values = expected.data();
+    kBaselineKernels.decode[restore_][element()][type_](job);
+    job.values = actual.data();
+    kernels.decode[restore_][element()][type_](job);
+    ASSERT_TRUE(actual == expected) << Name("decode", restore_, element(), type_) << ", scales "
+                                    << static_cast<int>(kind) << ", zeros " << has_zeros << ", " << count
+                                    << " in runs of " << run << ", at byte " << expected.FirstDifference(actual);
+  }
+
+  bool exists() const { return kBaselineKernels.decode[restore_][element()][type_] != nullptr; }
+  int bits() const { return info_.bits; }
+
+ private:
+  size_t element() const { return static_cast<size_t>(info_.element); }
+
+  size_t restore_;
+  const FormatInfo& info_;
+  size_t type_;
+};
+
+TEST_P(KernelCodesTest, ValuesAreThoseOfThePortableLoop) {
+  for (size_t restore = 0; restore < kRestoreCount; ++restore) {
+    for (size_t element = 0; element < kFormats.size(); ++element) {
+      for (size_t type = 0; type < kFloatTypeCount; ++type) {
+        DecodeCase decode(restore, element, type);
+        ASSERT_EQ(decode.exists(), kernels().decode[restore][element][type] != nullptr);
+        if (!decode.exists()) continue;
+        for (const uint64_t run : kRunLengths) {
+          for (const uint64_t count : ElementCounts(run, decode.bits(), random_)) {
+            for (int repetition = 0; repetition < 3; ++repetition) {
+              for (const ScaleKind scales : {ScaleKind::kNone, ScaleKind::kOrdinary, ScaleKind::kAnyBits}) {
+                decode.ExpectSameValues(kernels(), scales, run, count, random_);
+                if (HasFatalFailure()) return;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quantd
