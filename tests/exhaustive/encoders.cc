@@ -1,5 +1,7 @@
 #include "tests/exhaustive/encoders.h"
 
+#include <algorithm>
+
 #include "kernels/format/format_list.h"
 
 namespace quantd::testing {
@@ -66,8 +68,18 @@ void Encode(const KernelTable& kernels, const Encoder& encoder, DataType dtype, 
 }
 
 void Pack(const Encoder& encoder, std::span<const uint16_t> codes, std::vector<std::byte>& packed) {
-  packed.clear();
   const int bits = encoder.bits();
+  if (bits == 16) {
+    const auto bytes = std::as_bytes(codes);
+    packed.assign(bytes.begin(), bytes.end());
+    return;
+  }
+  if (bits == 8) {
+    packed.resize(codes.size());
+    std::ranges::transform(codes, packed.begin(), [](uint16_t code) { return static_cast<std::byte>(code); });
+    return;
+  }
+  packed.clear();
   if (encoder.element == Element::kNf4 || encoder.element == Element::kFp4Bnb) {
     const uint32_t padding = CodeOf(encoder.stairs, 0);
     for (size_t i = 0; i < codes.size(); i += 2) {
