@@ -15,7 +15,7 @@ template <class L>
 struct UnsignedCodec {
   using Float = typename L::Float;
   using Int = typename L::Int;
-  static bool CanEncode(const EncodeJob& job) { return job.code_xor == 0 && !job.ieee_overflow && !job.unsigned_zero; }
+  static bool CanEncode(const EncodeJob& job) { return job.code_xor == 0 && !job.ieee_overflow; }
   static Int PackBytes(Int low_words, Int high_words) { return L::PackUnsignedBytes(low_words, high_words); }
   static Int Finish(Int bytes) { return bytes; }
   static Int Magnitude(Float y) { return L::And(L::Bits(y), L::Splat(0x7fffffffu)); }
