@@ -26,8 +26,8 @@ struct UnitBatch {
   // outputs are the caller's to make: null. No alignment is required.
   std::array<const std::byte*, kSegmentsMax> inputs{};
   std::array<std::byte*, kSegmentsMax> outputs{};
-  // Quantize, where they are known (all passes but the first of two): ParametersOf the plan. Unused by Dequantize, which
-  // finds them in its inputs.
+  // Quantize, where they are known (all passes but the first of two): ParametersOf the plan. Unused by Dequantize,
+  // which finds them in its inputs.
   TensorParameters parameters;
   // Quantize: also decode what was encoded, and sum up the errors.
   bool error_metrics = false;

@@ -24,7 +24,8 @@ void ExactSum::Add(double value) {
   const auto wide = static_cast<Wide>(significand) << shift % kLimbBits;
   const int64_t sign = (bits >> 63) != 0 ? -1 : 1;
   for (uint64_t i = 0; i < 3; ++i) {
-    limbs_[shift / kLimbBits + i] += sign * static_cast<int64_t>(static_cast<uint64_t>(wide >> (i * kLimbBits)) & 0xffffffffu);
+    limbs_[shift / kLimbBits + i] +=
+        sign * static_cast<int64_t>(static_cast<uint64_t>(wide >> (i * kLimbBits)) & 0xffffffffu);
   }
   if (++terms_since_carry_ == kTermsMax) Carry();
 }

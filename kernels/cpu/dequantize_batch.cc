@@ -24,8 +24,8 @@ class Dequantizer {
         cancelled_(cancelled),
         decode_(kernels.decode[static_cast<size_t>(recipe_.restore)][static_cast<size_t>(recipe_.element)]
                               [FloatTypeIndex(plan.values_dtype)]),
-        restore_scale_(kernels.restore_scale[static_cast<size_t>(recipe_.method)]
-                                            [FloatTypeIndex(recipe_.scale_rounding)]),
+        restore_scale_(
+            kernels.restore_scale[static_cast<size_t>(recipe_.method)][FloatTypeIndex(recipe_.scale_rounding)]),
         parameters_(ParametersFrom(plan, batch.inputs)),
         scale_parameters_(recipe_.scale),
         codes_(InputOf(plan, batch, kCodesSegment)),

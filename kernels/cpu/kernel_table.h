@@ -53,8 +53,8 @@ struct EncodeJob {
   const std::byte* values;
   uint64_t element_count;
   uint64_t run_elements;
-  const float* factors;  // one for each run
-  const float* zeros;    // the same, of Transform::kDivideAddZero only
+  const float* factors;  // one for each run; not negative
+  const float* zeros;    // the same, of Transform::kDivideAddZero only; integers
   float lowest;          // transformed values are clamped to [lowest, highest]; NaN passes
   float highest;
   uint32_t code_xor;

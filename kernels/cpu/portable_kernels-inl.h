@@ -1,6 +1,6 @@
-// Every loop in plain C++ over the codecs of kernels/format: the specification that the instruction sets' own loops must
-// equal, and what runs where they have none. Every instruction set's source file includes this after it has chosen its
-// target; the namespace without a name keeps code for one processor out of the others' functions.
+// Every loop in plain C++ over the codecs of kernels/format: the specification that the instruction sets' own loops
+// must equal, and what runs where they have none. Every instruction set's source file includes this after it has chosen
+// its target; the namespace without a name keeps code for one processor out of the others' functions.
 #pragma once
 
 #include <algorithm>
@@ -310,7 +310,8 @@ constexpr ByFloatType<RestoreScaleFunction> kRestoreScaleOf = {&Loops::template 
 template <class Loops, template <class> class Method, class Stored32, class Stored16>
 constexpr void SetMethod(KernelTable& table, ScaleMethod method) {
   const auto index = static_cast<size_t>(method);
-  table.scale[index] = kScaleOf<Loops, Method<Float32Scale>, Method<Float16Scale>, Method<BFloat16Scale>, Stored32, Stored16>;
+  table.scale[index] =
+      kScaleOf<Loops, Method<Float32Scale>, Method<Float16Scale>, Method<BFloat16Scale>, Stored32, Stored16>;
   table.restore_scale[index] =
       kRestoreScaleOf<Loops, Method<Float32Scale>, Method<Float16Scale>, Method<BFloat16Scale>, Stored32, Stored16>;
 }
@@ -338,7 +339,7 @@ constexpr KernelTable MakeKernelTable(std::string_view target) {
   SetMethod<Loops, CompressedTensorsAsymmetric, uint32_t, uint16_t>(table, ScaleMethod::kCompressedTensorsAsymmetric);
   SetMethod<Loops, CompressedTensorsNvfp4, uint8_t, uint8_t>(table, ScaleMethod::kCompressedTensorsNvfp4);
   SetMethod<Loops, CompressedTensorsMx<false>, CompressedTensorsMx<true>, uint8_t>(table,
-                                                                                  ScaleMethod::kCompressedTensorsMx);
+                                                                                   ScaleMethod::kCompressedTensorsMx);
   SetMethod<Loops, MxFloor, MxFloor, uint8_t>(table, ScaleMethod::kMxFloor);
   SetMethod<Loops, MxCeil, MxCeil, uint8_t>(table, ScaleMethod::kMxCeil);
   SetMethod<Loops, MxEven, MxEven, uint8_t>(table, ScaleMethod::kMxEven);

@@ -135,7 +135,8 @@ class Quantizer {
       const Strip strip = StripOf(row * plan_.columns, (row + 1) * plan_.columns, plan_.run_elements);
       std::byte* const scales = scales_ + row * runs * scale_bytes_;
       std::byte* const codes = codes_ + row * plan_.row_code_bytes;
-      if (plan_.recipe.packed_words) std::memset(codes + BitsOf(plan_.columns) / 8, 0, plan_.row_code_bytes - BitsOf(plan_.columns) / 8);
+      if (plan_.recipe.packed_words)
+        std::memset(codes + BitsOf(plan_.columns) / 8, 0, plan_.row_code_bytes - BitsOf(plan_.columns) / 8);
       encoder_.Encode(strip, scales, codes);
       if (plan_.recipe.has_zero_points) std::copy_n(encoder_.zeros(), runs, &band_zeros_[(row - begin) * runs]);
       if (batch_.error_metrics) AddErrors(strip, scales, codes);
@@ -189,9 +190,8 @@ class Quantizer {
 
   // The scales of elements [begin, end), one nested block.
   void EncodeScales(const std::byte* scales, uint64_t begin, uint64_t end) {
-    EncodeNestedBlock(plan_.scheme.nested_code, scales,
-                      static_cast<uint32_t>(CeilDiv(end - begin, plan_.run_elements)), batch_.parameters.offset,
-                      scales_ + begin / plan_.run_elements, NestedScale(begin));
+    EncodeNestedBlock(plan_.scheme.nested_code, scales, static_cast<uint32_t>(CeilDiv(end - begin, plan_.run_elements)),
+                      batch_.parameters.offset, scales_ + begin / plan_.run_elements, NestedScale(begin));
   }
 
   std::byte* NestedScale(uint64_t begin) const {

@@ -111,7 +111,8 @@ class WholeTensor {
 
  private:
   std::byte* Input(size_t i) {
-    return plan_.passes[0].inputs[i].whole_tensor() ? whole_inputs_[i].data() : memory_.data() + layout_.inputs[i].offset;
+    return plan_.passes[0].inputs[i].whole_tensor() ? whole_inputs_[i].data()
+                                                    : memory_.data() + layout_.inputs[i].offset;
   }
   std::vector<std::byte> Output(size_t i) const {
     const SegmentLayout& segment = plan_.passes[0].outputs[i];

@@ -128,7 +128,8 @@ inline typename L::Int MagnitudeCodes(typename L::Float y) {
 }
 
 template <class L, class Format>
-requires(Format::kKind == ElementKind::kMiniFloat) struct Codec<L, Format> : UnsignedCodec<L> {
+  requires(Format::kKind == ElementKind::kMiniFloat)
+struct Codec<L, Format> : UnsignedCodec<L> {
   using Float = typename L::Float;
   using Int = typename L::Int;
   explicit Codec(const EncodeJob& job) : zero(L::Splat(job.unsigned_zero ? 0.0f : -0.0f)) {}
@@ -146,7 +147,8 @@ requires(Format::kKind == ElementKind::kMiniFloat) struct Codec<L, Format> : Uns
 
 // Clamped when they are bytes: for bounds that are integers, rounding first makes no difference.
 template <class L, class Format>
-requires(Format::kKind == ElementKind::kInteger) struct Codec<L, Format> {
+  requires(Format::kKind == ElementKind::kInteger)
+struct Codec<L, Format> {
   using Float = typename L::Float;
   using Int = typename L::Int;
   static float Bound(float bound) { return Clamp(bound, static_cast<float>(Format::kLowest), Format::kLargest); }
@@ -171,7 +173,8 @@ requires(Format::kKind == ElementKind::kInteger) struct Codec<L, Format> {
 };
 
 template <class L, class Format>
-requires(Format::kKind == ElementKind::kCast) struct Codec<L, Format> : UnsignedCodec<L> {
+  requires(Format::kKind == ElementKind::kCast)
+struct Codec<L, Format> : UnsignedCodec<L> {
   using Float = typename L::Float;
   using Int = typename L::Int;
   explicit Codec(const EncodeJob&) {}

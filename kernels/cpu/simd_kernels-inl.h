@@ -39,8 +39,7 @@ struct SimdLoops : PortableLoops {
   template <Transform kTransform, class Format, class Values>
   static void Encode(const EncodeJob& job) {
     // No preset divides for bitsandbytes' FP4, whose code for negative quotients too small for a float is special.
-    if constexpr (!Defined<Codec<L, Format>> ||
-                  (std::is_same_v<Format, Fp4Bnb> && kTransform == Transform::kDivide)) {
+    if constexpr (!Defined<Codec<L, Format>> || (std::is_same_v<Format, Fp4Bnb> && kTransform == Transform::kDivide)) {
       PortableEncodeOf<kTransform, Format, Values>(job);
     } else {
       SimdEncode<L, kTransform, Format, Values>(job);

@@ -23,7 +23,8 @@ struct Levels;
 
 // Nibbles: a table, made for the job because the stored codes may be XORed.
 template <class L, class Format>
-requires(Format::kBits == 4) struct Levels<L, Format> : AnyLevels<L> {
+  requires(Format::kBits == 4)
+struct Levels<L, Format> : AnyLevels<L> {
   using Float = typename L::Float;
   using Int = typename L::Int;
   static constexpr bool kIsInteger = Format::kKind == ElementKind::kInteger;
@@ -63,15 +64,16 @@ struct Levels<L, Int8> : AnyLevels<L> {
 
 // Of other widths: widened to bytes first (Decoder::Step).
 template <class L, class Format>
-requires(Format::kKind == ElementKind::kInteger && Format::kBits != 4 && Format::kBits != 8) struct Levels<L, Format>
-    : Levels<L, Int8> {
+  requires(Format::kKind == ElementKind::kInteger && Format::kBits != 4 && Format::kBits != 8)
+struct Levels<L, Format> : Levels<L, Int8> {
   static bool CanDecode(const DecodeJob& job) { return job.code_xor < (1u << Format::kBits); }
   explicit Levels(const DecodeJob&) : Levels<L, Int8>(DecodeJob{}) {}
 };
 
 // As float16 of the same bits but for the width of the exponent and the mantissa, which is exact, subnormals too.
 template <class L, class Format>
-requires(Format::kKind == ElementKind::kMiniFloat && Format::kBits == 8) struct Levels<L, Format> : AnyLevels<L> {
+  requires(Format::kKind == ElementKind::kMiniFloat && Format::kBits == 8)
+struct Levels<L, Format> : AnyLevels<L> {
   static constexpr float kFactor = Format::kBias == 15 ? 1.0f : 256.0f;
   explicit Levels(const DecodeJob&) {}
   static bool Covers(const std::byte* codes) {
@@ -97,7 +99,8 @@ struct Levels<L, Dynamic8> : AnyLevels<L> {
 };
 
 template <class L, class Format>
-requires(Format::kKind == ElementKind::kCast) struct Levels<L, Format> : AnyLevels<L> {
+  requires(Format::kKind == ElementKind::kCast)
+struct Levels<L, Format> : AnyLevels<L> {
   using CodeValues = std::conditional_t<std::is_same_v<Format, BFloat16>, BFloat16Values, Float16Values>;
   explicit Levels(const DecodeJob&) {}
   template <bool kInterleaved>

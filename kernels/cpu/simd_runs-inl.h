@@ -10,10 +10,10 @@ namespace quantd {
 namespace {
 
 template <class Values>
-inline constexpr size_t kFloatTypeIndexOf = FloatTypeIndex(std::is_same_v<Values, Float32Values> ? DataType::kFloat32
-                                                           : std::is_same_v<Values, Float16Values>
-                                                               ? DataType::kFloat16
-                                                               : DataType::kBFloat16);
+inline constexpr size_t kFloatTypeIndexOf =
+    FloatTypeIndex(std::is_same_v<Values, Float32Values>   ? DataType::kFloat32
+                   : std::is_same_v<Values, Float16Values> ? DataType::kFloat16
+                                                           : DataType::kBFloat16);
 
 template <class L, size_t kRun, class Kernel>
 void WalkShortRuns(Kernel& kernel, uint64_t element_count) {

@@ -179,8 +179,8 @@ struct VectorMethod<L, CompressedTensorsMx<true>> {
 };
 
 template <class L, class Method>
-requires(std::is_same_v<Method, MxFloor> || std::is_same_v<Method, MxCeil> ||
-         std::is_same_v<Method, MxEven>) struct VectorMethod<L, Method> {
+  requires(std::is_same_v<Method, MxFloor> || std::is_same_v<Method, MxCeil> || std::is_same_v<Method, MxEven>)
+struct VectorMethod<L, Method> {
   static Scales<L> Make(const Ranges<L>& run, const ScaleParameters& parameters) {
     // A carry out of the fraction raises the exponent: any for ceil, where all bits but the highest exponent's are
     // added.

@@ -24,7 +24,8 @@ struct Strip {
 
 // A strip's arrays of one number for each run.
 struct RunArrays {
-  explicit RunArrays(uint64_t runs_max) : absmax(runs_max), lowest(runs_max), highest(runs_max), factors(runs_max), zeros(runs_max), row(runs_max * 2) {}
+  explicit RunArrays(uint64_t runs_max)
+      : absmax(runs_max), lowest(runs_max), highest(runs_max), factors(runs_max), zeros(runs_max), row(runs_max * 2) {}
 
   std::vector<float> absmax;
   std::vector<float> lowest;

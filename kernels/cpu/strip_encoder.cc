@@ -69,7 +69,8 @@ bool StripEncoder::FindRange(const Strip& strip) {
   if (strip.rows > 1) MergeRows(strip);
   // As bits, because these order as the magnitudes do and NaN is above all of them.
   uint32_t largest = 0;
-  for (uint64_t i = 0; i < strip.run_count(); ++i) largest = std::max(largest, std::bit_cast<uint32_t>(runs_.absmax[i]));
+  for (uint64_t i = 0; i < strip.run_count(); ++i)
+    largest = std::max(largest, std::bit_cast<uint32_t>(runs_.absmax[i]));
   const float amax = std::bit_cast<float>(largest);
   if (!std::isfinite(amax)) return false;
   result_.range.amax = std::max(result_.range.amax, amax);

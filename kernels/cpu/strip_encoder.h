@@ -24,7 +24,8 @@ class StripEncoder {
   // Of the last strip encoded, one for each run; of schemes with zero points.
   const float* zeros() const { return runs_.zeros.data(); }
 
-  // If asked for: adds the errors of the strip, whose stored scales decode to `scales` and whose zero points are zeros().
+  // If asked for: adds the errors of the strip, whose stored scales decode to `scales` and whose zero points are
+  // zeros().
   void AddErrorsOf(const Strip& strip, const float* scales, const std::byte* codes);
 
  private:

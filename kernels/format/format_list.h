@@ -33,7 +33,8 @@ struct FormatInfo {
 
 template <class... Formats>
 constexpr std::array<FormatInfo, sizeof...(Formats)> MakeFormatInfos(FormatList<Formats...>) {
-  return {{{Formats::kElement, Formats::kKind, Formats::kName, Formats::kBits, Formats::kHasNan, Formats::kLargest}...}};
+  return {
+      {{Formats::kElement, Formats::kKind, Formats::kName, Formats::kBits, Formats::kHasNan, Formats::kLargest}...}};
 }
 
 inline constexpr auto kFormats = MakeFormatInfos(AllFormats{});

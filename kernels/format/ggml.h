@@ -1,5 +1,5 @@
-// ggml's blocks of 32 elements: scale, perhaps a minimum, and codes in one run of bytes. Element j of the first half and
-// element j of the second share a byte; fifth bits lie apart.
+// ggml's blocks of 32 elements: scale, perhaps a minimum, and codes in one run of bytes. Element j of the first half
+// and element j of the second share a byte; fifth bits lie apart.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace quantd {
 
 inline constexpr uint32_t kGgmlBlockElements = 32;
 
-// 4 or 5 bits. kHasMinimum: q4_1 and q5_1, whose codes count up from the block's minimum; else q4_0 and q5_0, whose scale
-// makes the value of largest magnitude the lowest code.
+// 4 or 5 bits. kHasMinimum: q4_1 and q5_1, whose codes count up from the block's minimum; else q4_0 and q5_0, whose
+// scale makes the value of largest magnitude the lowest code.
 template <int kBits, bool kHasMinimum>
 struct GgmlNibbleBlock {
   static constexpr uint32_t kScaleBytes = kHasMinimum ? 4 : 2;

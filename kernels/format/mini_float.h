@@ -54,8 +54,8 @@ struct MiniFloat {
     return magnitude < kSmallestNormal ? subnormal : normal;
   }
 
-  // The nearest level, a tie to the even code; beyond the largest the largest. The sign is kept, of zeros too. NaN gives
-  // NaN of its sign, or kNanStandIn with its sign where there is none.
+  // The nearest level, a tie to the even code; beyond the largest the largest. The sign is kept, of zeros too. NaN
+  // gives NaN of its sign, or kNanStandIn with its sign where there is none.
   static constexpr uint32_t Encode(float value) {
     const uint32_t bits = std::bit_cast<uint32_t>(value);
     const uint32_t sign = (bits >> 31) * kSignCode;

@@ -1,5 +1,5 @@
-// Microscaling: one power of two for a group, stored as its biased exponent (E8M0). Values are multiplied by the factor,
-// the exact reciprocal of the scale.
+// Microscaling: one power of two for a group, stored as its biased exponent (E8M0). Values are multiplied by the
+// factor, the exact reciprocal of the scale.
 #pragma once
 
 #include <bit>
@@ -28,8 +28,9 @@ struct MxRound {
   static constexpr RunScale Make(float absmax, uint32_t increment, uint32_t carry, const ScaleParameters& parameters) {
     const uint32_t bits = std::bit_cast<uint32_t>(absmax) + increment;
     const int32_t unclamped = static_cast<int32_t>((bits >> 23) + carry) - parameters.largest_exponent;
-    const uint32_t byte = absmax > Float32Scale::kLargest || absmax != absmax ? NonfiniteByte(absmax, parameters)
-                                                                              : static_cast<uint32_t>(unclamped < 0 ? 0 : unclamped);
+    const uint32_t byte = absmax > Float32Scale::kLargest || absmax != absmax
+                              ? NonfiniteByte(absmax, parameters)
+                              : static_cast<uint32_t>(unclamped < 0 ? 0 : unclamped);
     // The library divides by 2^-126 where the scale is smaller.
     return {byte, byte == 255 ? 0.0f : PowerOfTwo(127 - static_cast<int32_t>(byte == 0 ? 1 : byte)), 0};
   }
@@ -90,7 +91,12 @@ struct MxRceil {
   static constexpr uint32_t LargestIgnored(int32_t exponent) {
     // Away from zero for a positive exponent, towards it for a negative one, where a power of two ends a spacing.
     const uint32_t magnitude = static_cast<uint32_t>(exponent < 0 ? -exponent - 1 : exponent);
-    return magnitude >= 64 ? 22 : magnitude >= 32 ? 11 : magnitude >= 16 ? 5 : magnitude >= 8 ? 2 : magnitude >= 4 ? 1 : 0;
+    return magnitude >= 64   ? 22
+           : magnitude >= 32 ? 11
+           : magnitude >= 16 ? 5
+           : magnitude >= 8  ? 2
+           : magnitude >= 4  ? 1
+                             : 0;
   }
 };
 

@@ -18,16 +18,16 @@ constexpr auto kElements = [] {
   for (size_t i = 0; i < elements.size(); ++i) elements[i] = {kFormats[i].name, kFormats[i].element};
   return elements;
 }();
-constexpr Named<Grouping> kGroupings[] = {{"none", Grouping::kNone},   {"tensor", Grouping::kTensor},
+constexpr Named<Grouping> kGroupings[] = {{"none", Grouping::kNone},       {"tensor", Grouping::kTensor},
                                           {"channel", Grouping::kChannel}, {"block", Grouping::kBlock},
-                                          {"group", Grouping::kGroup}, {"tile", Grouping::kTile}};
-constexpr Named<uint32_t> kSizes[] = {{"16", 16},   {"32", 32},   {"64", 64},     {"128", 128},  {"256", 256},
+                                          {"group", Grouping::kGroup},     {"tile", Grouping::kTile}};
+constexpr Named<uint32_t> kSizes[] = {{"16", 16},   {"32", 32},     {"64", 64},     {"128", 128},  {"256", 256},
                                       {"512", 512}, {"1024", 1024}, {"2048", 2048}, {"4096", 4096}};
 constexpr Named<bool> kBooleans[] = {{"false", false}, {"true", true}};
-constexpr Named<ScaleDtype> kScaleDtypes[] = {
-    {"none", ScaleDtype::kNone},         {"input", ScaleDtype::kInput}, {"float32", ScaleDtype::kFloat32},
-    {"float16", ScaleDtype::kFloat16},   {"bfloat16", ScaleDtype::kBFloat16}, {"e8m0", ScaleDtype::kE8m0},
-    {"e4m3", ScaleDtype::kE4m3}};
+constexpr Named<ScaleDtype> kScaleDtypes[] = {{"none", ScaleDtype::kNone},         {"input", ScaleDtype::kInput},
+                                              {"float32", ScaleDtype::kFloat32},   {"float16", ScaleDtype::kFloat16},
+                                              {"bfloat16", ScaleDtype::kBFloat16}, {"e8m0", ScaleDtype::kE8m0},
+                                              {"e4m3", ScaleDtype::kE4m3}};
 constexpr Named<ScaleRule> kScaleRules[] = {
     {"floor", ScaleRule::kFloor}, {"ceil", ScaleRule::kCeil}, {"even", ScaleRule::kEven}, {"rceil", ScaleRule::kRceil}};
 constexpr Named<NestedCode> kNestedCodes[] = {{"dynamic8", NestedCode::kDynamic8}, {"e4m3", NestedCode::kFp8E4m3}};
@@ -70,7 +70,8 @@ constexpr OverrideField MakeField(std::string_view name, bool (*matters)(const S
               if (entry.name == text) scheme.*kMember = entry.value;
             }
           },
-          matters, matters_when};
+          matters,
+          matters_when};
 }
 
 constexpr OverrideField kFields[] = {

@@ -61,13 +61,15 @@ absl::Status CheckStatisticsAreUsed(const Scheme& scheme, Direction direction, c
     return UnusedStatistic("offset", "the offset is used only by Quantize with double_quant=true; leave it out");
   }
   if (known.amax.has_value() && !global_scale && !(per_tensor && scheme.symmetric)) {
-    return UnusedStatistic("amax",
-                           "amax is used only by Quantize with one symmetric scale or a global scale for the tensor; leave "
-                           "it out");
+    return UnusedStatistic(
+        "amax",
+        "amax is used only by Quantize with one symmetric scale or a global scale for the tensor; leave "
+        "it out");
   }
   if ((known.min.has_value() || known.max.has_value()) && !range) {
-    return UnusedStatistic(known.min.has_value() ? "min" : "max",
-                           "min and max are used only by Quantize with grouping=tensor and symmetric=false; leave them out");
+    return UnusedStatistic(
+        known.min.has_value() ? "min" : "max",
+        "min and max are used only by Quantize with grouping=tensor and symmetric=false; leave them out");
   }
   if (known.global_scale.has_value() && !global_scale) {
     return UnusedStatistic("global_scale", "global_scale is used only by Quantize with scale_dtype=e4m3; leave it out");
@@ -81,10 +83,12 @@ absl::Status CheckStatisticsValues(const KnownStatistics& known) {
   }
   const float amax = known.amax.value_or(0);
   if (!std::isfinite(amax) || amax < 0) {
-    return InvalidStatistic("amax", "amax must be finite and not negative; send the largest magnitude, or leave it out");
+    return InvalidStatistic("amax",
+                            "amax must be finite and not negative; send the largest magnitude, or leave it out");
   }
   if (known.min.has_value() != known.max.has_value()) {
-    return InvalidStatistic(known.min.has_value() ? "max" : "min", "min and max belong together; send both, or neither");
+    return InvalidStatistic(known.min.has_value() ? "max" : "min",
+                            "min and max belong together; send both, or neither");
   }
   const float min = known.min.value_or(0);
   const float max = known.max.value_or(0);
@@ -93,7 +97,8 @@ absl::Status CheckStatisticsValues(const KnownStatistics& known) {
   }
   const float global_scale = known.global_scale.value_or(1);
   if (!std::isfinite(global_scale) || global_scale <= 0) {
-    return InvalidStatistic("global_scale", "global_scale must be finite and above 0; send amax instead, or leave it out");
+    return InvalidStatistic("global_scale",
+                            "global_scale must be finite and above 0; send amax instead, or leave it out");
   }
   if (known.global_scale.has_value() && known.amax.has_value()) {
     return InvalidStatistic("amax", "global_scale and amax say the same; send one of them");
@@ -129,8 +134,9 @@ absl::Status SetRuns(Plan& plan) {
       if (plan.element_count > 0 && plan.columns % scheme.group_size != 0) {
         return InvalidArgument(
             reason::kInvalidShape,
-            absl::StrCat("rows of ", plan.columns, " elements cannot be cut into groups of ", scheme.group_size,
-                         "; choose a group_size that divides the last extent, another grouping, or leave the tensor as it is"),
+            absl::StrCat(
+                "rows of ", plan.columns, " elements cannot be cut into groups of ", scheme.group_size,
+                "; choose a group_size that divides the last extent, another grouping, or leave the tensor as it is"),
             {{"columns", absl::StrCat(plan.columns)}, {"group_size", absl::StrCat(scheme.group_size)}});
       }
       plan.run_elements = scheme.group_size;
@@ -156,8 +162,8 @@ bool Travels(const SegmentLayout& segment) {
   return segment.name != kSpooledScalesSegment && segment.name != kSpooledValuesSegment;
 }
 
-// `input` becomes a type. Dequantize takes the type that it is asked for: that is what Quantize's accept would have said
-// of the same tensor.
+// `input` becomes a type. Dequantize takes the type that it is asked for: that is what Quantize's accept would have
+// said of the same tensor.
 ScaleDtype Concrete(ScaleDtype scale_dtype, DataType values) {
   if (scale_dtype != ScaleDtype::kInput) return scale_dtype;
   return values == DataType::kFloat32   ? ScaleDtype::kFloat32
@@ -245,10 +251,10 @@ absl::StatusOr<UnitRange> UnitsOf(const Plan& plan, uint64_t begin_element, uint
   }
   if (plan.NeedsSpool() && (begin_element != 0 || end_element != plan.element_count)) {
     const std::string statistic = MissingStatistic(plan);
-    return InvalidArgument(reason::kStatisticNeeded,
-                           absl::StrCat("a part of a tensor needs the whole tensor's ", statistic,
-                                        "; send it in statistics"),
-                           {{"statistic", statistic}});
+    return InvalidArgument(
+        reason::kStatisticNeeded,
+        absl::StrCat("a part of a tensor needs the whole tensor's ", statistic, "; send it in statistics"),
+        {{"statistic", statistic}});
   }
   return UnitRange{CeilDiv(begin_element, plan.unit_elements), CeilDiv(end_element, plan.unit_elements)};
 }

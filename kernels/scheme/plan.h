@@ -102,8 +102,8 @@ struct Plan {
   // The tensor as two dimensions: the last extent, and the product of the others.
   uint64_t rows = 0;
   uint64_t columns = 0;
-  uint64_t run_elements = 0;    // that lie in a row one after another and share a scale; a row's last run may be shorter
-  uint64_t unit_rows = 0;       // 0: units are runs of the flattened tensor
+  uint64_t run_elements = 0;  // that lie in a row one after another and share a scale; a row's last run may be shorter
+  uint64_t unit_rows = 0;     // 0: units are runs of the flattened tensor
   uint64_t row_code_bytes = 0;  // of a row of codes, where units are rows
   Recipe recipe;
   KnownStatistics known;

@@ -62,19 +62,21 @@ Preset BitsandbytesFourBit(std::string name, Element element, std::string summar
 }
 
 Preset BitsandbytesDynamic8() {
-  Preset preset = Define("bnb-dynamic8", Element::kDynamic8, Arithmetic::kBitsandbytes, Grouping::kBlock,
-                         "Dynamic 8-bit code with one absmax per block, as bitsandbytes' optimizers store their states.",
-                         kBitsandbytes, "0.0071 · absmax of the block");
+  Preset preset =
+      Define("bnb-dynamic8", Element::kDynamic8, Arithmetic::kBitsandbytes, Grouping::kBlock,
+             "Dynamic 8-bit code with one absmax per block, as bitsandbytes' optimizers store their states.",
+             kBitsandbytes, "0.0071 · absmax of the block");
   preset.defaults.block_size = 256;
   preset.restrictions = {{"block_size", BlockSizes(), ""}, {"nonfinite", EveryPolicy(), ""}};
   return preset;
 }
 
 Preset BitsandbytesInt8() {
-  Preset preset = Define("bnb-int8", Element::kInt8, Arithmetic::kBitsandbytes, Grouping::kChannel,
-                         "LLM.int8: one absmax per row. float16 as bitsandbytes; bfloat16 and float32 by the same formula "
-                         "without the library's detour through float16.",
-                         "bitsandbytes 0.50.2 on CUDA, for float16", "absmax of the row / 254");
+  Preset preset =
+      Define("bnb-int8", Element::kInt8, Arithmetic::kBitsandbytes, Grouping::kChannel,
+             "LLM.int8: one absmax per row. float16 as bitsandbytes; bfloat16 and float32 by the same formula "
+             "without the library's detour through float16.",
+             "bitsandbytes 0.50.2 on CUDA, for float16", "absmax of the row / 254");
   preset.restrictions = {{"nonfinite", EveryPolicy(), ""}};
   return preset;
 }
@@ -83,8 +85,8 @@ Preset BitsandbytesInt8() {
 
 // Groupings and scales are free. `grouping` is the default.
 Preset Strict(std::string name, Element element, Grouping grouping, std::string summary, std::string error_bound) {
-  Preset preset = Define(std::move(name), element, Arithmetic::kStrict, grouping, std::move(summary), "",
-                         std::move(error_bound));
+  Preset preset =
+      Define(std::move(name), element, Arithmetic::kStrict, grouping, std::move(summary), "", std::move(error_bound));
   preset.defaults.block_size = 64;
   preset.defaults.group_size = 128;
   preset.defaults.tile_rows = 128;
@@ -96,8 +98,7 @@ Preset Strict(std::string name, Element element, Grouping grouping, std::string 
                          {"tile_rows", {"16", "32", "64", "128", "256"}, ""},
                          {"tile_cols", {"16", "32", "64", "128", "256"}, ""},
                          {"scale_dtype", StrictScaleDtypes(), ""},
-                         {"nonfinite",
-                          RejectOrSaturate(),
+                         {"nonfinite", RejectOrSaturate(),
                           "the element has no code for NaN or infinity, and strict arithmetic follows no library"},
                          {"arithmetic", {"strict"}, "presets that begin with a library's name have its arithmetic"}};
   return preset;
@@ -160,14 +161,16 @@ Preset CompressedTensors(std::string name, Element element, Grouping grouping, s
   Preset preset = Define(std::move(name), element, Arithmetic::kCompressedTensors, grouping, std::move(summary),
                          kCompressedTensors, std::move(error_bound));
   preset.defaults.scale_dtype = ScaleDtype::kInput;
-  preset.restrictions = {{"scale_dtype", {"input", "float32", "float16", "bfloat16"}, "loaders expect the weight's own"},
-                         {"nonfinite", RejectOrSaturate(), "the library's bytes for NaN and infinity are undefined"}};
+  preset.restrictions = {
+      {"scale_dtype", {"input", "float32", "float16", "bfloat16"}, "loaders expect the weight's own"},
+      {"nonfinite", RejectOrSaturate(), "the library's bytes for NaN and infinity are undefined"}};
   return preset;
 }
 
 Preset CompressedTensorsPacked(std::string name, Element element, bool symmetric, std::string summary,
                                std::string error_bound) {
-  Preset preset = CompressedTensors(std::move(name), element, Grouping::kGroup, std::move(summary), std::move(error_bound));
+  Preset preset =
+      CompressedTensors(std::move(name), element, Grouping::kGroup, std::move(summary), std::move(error_bound));
   preset.defaults.symmetric = symmetric;
   preset.restrictions.push_back({"group_size", {"32", "64", "128", "256"}, ""});
   return preset;
@@ -184,7 +187,8 @@ Preset CompressedTensorsTile() {
 
 Preset CompressedTensorsFixedScale(std::string name, Element element, uint32_t group_size, ScaleDtype scale_dtype,
                                    std::string summary, std::string error_bound) {
-  Preset preset = CompressedTensors(std::move(name), element, Grouping::kGroup, std::move(summary), std::move(error_bound));
+  Preset preset =
+      CompressedTensors(std::move(name), element, Grouping::kGroup, std::move(summary), std::move(error_bound));
   preset.defaults.group_size = group_size;
   preset.defaults.scale_dtype = scale_dtype;
   preset.restrictions.erase(preset.restrictions.begin());  // of scale_dtype
@@ -229,9 +233,10 @@ std::vector<Preset> MakePresets() {
       CompressedTensors("ct-fp8-dynamic", Element::kFp8E4m3, Grouping::kChannel,
                         "FP8 E4M3 with one scale per row, as FP8_DYNAMIC.", "the larger of |x| / 16 and scale / 1024"),
       CompressedTensorsTile(),
-      CompressedTensorsFixedScale("ct-nvfp4", Element::kFp4E2m1, 16, ScaleDtype::kE4m3,
-                                  "FP4 E2M1 in groups of 16 with E4M3 scales and one float32 scale per tensor, as NVFP4A16.",
-                                  "0.18 · absmax of the group, where its scale is a normal E4M3 number"),
+      CompressedTensorsFixedScale(
+          "ct-nvfp4", Element::kFp4E2m1, 16, ScaleDtype::kE4m3,
+          "FP4 E2M1 in groups of 16 with E4M3 scales and one float32 scale per tensor, as NVFP4A16.",
+          "0.18 · absmax of the group, where its scale is a normal E4M3 number"),
       CompressedTensorsFixedScale("ct-mxfp4", Element::kFp4E2m1, 32, ScaleDtype::kE8m0,
                                   "FP4 E2M1 in groups of 32 with power-of-two scales, as MXFP4A16.",
                                   "0.2 · absmax of the group"),
@@ -249,8 +254,8 @@ std::vector<Preset> MakePresets() {
                     "scale / 2"),
       StrictInteger("int4", Element::kInt4, Grouping::kGroup, true, "Symmetric int4, one scale per group of a row.",
                     "scale / 2"),
-      StrictInteger("int8-asym", Element::kInt8, Grouping::kChannel, false,
-                    "int8 with scale and zero point per row.", "scale / 2"),
+      StrictInteger("int8-asym", Element::kInt8, Grouping::kChannel, false, "int8 with scale and zero point per row.",
+                    "scale / 2"),
       StrictInteger("int4-asym", Element::kInt4, Grouping::kGroup, false,
                     "int4 with scale and zero point per group of a row.", "scale / 2"),
       StrictFp8("fp8-e4m3", Element::kFp8E4m3, "FP8 E4M3 with one scale per tensor; scale_dtype=none only casts.",
@@ -259,7 +264,8 @@ std::vector<Preset> MakePresets() {
                 "the larger of |x| / 8 and scale / 131072"),
       Strict("fp4-e2m1", Element::kFp4E2m1, Grouping::kBlock, "FP4 E2M1 with one float scale per block.",
              "absmax of the block / 6"),
-      Strict("fp4-e3m0", Element::kFp4E3m0, Grouping::kBlock, "FP4 E3M0, powers of two, with one float scale per block.",
+      Strict("fp4-e3m0", Element::kFp4E3m0, Grouping::kBlock,
+             "FP4 E3M0, powers of two, with one float scale per block.",
              "the larger of |x| / 3 and absmax of the block / 128"),
       Ggml("ggml-q4_0", Element::kInt4, true, "ggml Q4_0 blocks.", "absmax of the group / 7.9"),
       Ggml("ggml-q4_1", Element::kInt4, false, "ggml Q4_1 blocks, with a minimum.",

@@ -120,7 +120,8 @@ Recipe RecipeOf(const Scheme& scheme, DataType values) {
   Recipe recipe;
   recipe.element = scheme.element;
   recipe.method = MethodOf(scheme);
-  recipe.has_zero_points = format.kind == ElementKind::kInteger && !scheme.symmetric && recipe.method != ScaleMethod::kGgml;
+  recipe.has_zero_points =
+      format.kind == ElementKind::kInteger && !scheme.symmetric && recipe.method != ScaleMethod::kGgml;
   recipe.has_global_scale = recipe.method == ScaleMethod::kCompressedTensorsNvfp4;
   recipe.ieee_overflow = scheme.overflow == Overflow::kIeee;
   recipe.unsigned_zero = scheme.arithmetic == Arithmetic::kCompressedTensors && scheme.element == Element::kFp4E2m1;

@@ -46,9 +46,9 @@ struct Recipe {
   bool has_global_scale = false;
   bool ieee_overflow = false;
   bool unsigned_zero = false;  // compressed-tensors' FP4: a code has its sign from y < 0, which -0 is not
-  DataType scale_dtype = DataType::kFloat32;  // as stored; of kNone nothing is
+  DataType scale_dtype = DataType::kFloat32;     // as stored; of kNone nothing is
   DataType scale_rounding = DataType::kFloat32;  // float type that the scale's arithmetic rounds to
-  float lowest = 0;                           // transformed values are clamped to [lowest, highest]
+  float lowest = 0;                              // transformed values are clamped to [lowest, highest]
   float highest = 0;
   uint32_t code_xor = 0;  // turns the element's code into the stored one: offset binary in place of two's complement
   ScaleParameters scale;  // without the global scale, which belongs to a tensor

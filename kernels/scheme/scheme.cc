@@ -43,7 +43,8 @@ PresetInfo Describe(const Preset& preset) {
     if (restriction == nullptr && !DescribesPreset(preset, field.name)) continue;
     const std::string default_value = field.get(preset.defaults);
     info.overrides.push_back({std::string(field.name),
-                              restriction != nullptr ? restriction->values : std::vector{default_value}, default_value});
+                              restriction != nullptr ? restriction->values : std::vector{default_value},
+                              default_value});
   }
   return info;
 }

@@ -14,8 +14,8 @@
 
 namespace quantd {
 
-// What shares a scale. kNone: there is none. kChannel: a row of the tensor flattened to two dimensions. kBlock: a run of
-// the flattened tensor. kGroup: a run inside a row. kTile: a rectangle.
+// What shares a scale. kNone: there is none. kChannel: a row of the tensor flattened to two dimensions. kBlock: a run
+// of the flattened tensor. kGroup: a run inside a row. kTile: a rectangle.
 enum class Grouping : uint8_t { kNone, kTensor, kChannel, kBlock, kGroup, kTile };
 // kInput: the type of the values, whichever that is. kE4m3 is relative to a scale of the whole tensor.
 enum class ScaleDtype : uint8_t { kNone, kInput, kFloat32, kFloat16, kBFloat16, kE8m0, kE4m3 };
@@ -76,9 +76,9 @@ struct OverrideInfo {
 
 struct PresetInfo {
   std::string name;
-  std::string summary;        // one sentence
-  std::string byte_equal_to;  // library and release, or empty
-  std::string error_bound;    // of a decoded value, with the defaults
+  std::string summary;                   // one sentence
+  std::string byte_equal_to;             // library and release, or empty
+  std::string error_bound;               // of a decoded value, with the defaults
   std::vector<std::string> constraints;  // on the tensor, with the defaults; a sentence each
   std::vector<OverrideInfo> overrides;
 };

@@ -9,11 +9,13 @@ namespace {
 
 class SegmentMaker {
  public:
-  explicit SegmentMaker(const Plan& plan) : plan_(plan), bits_(static_cast<uint64_t>(InfoOf(plan.recipe.element).bits)) {}
+  explicit SegmentMaker(const Plan& plan)
+      : plan_(plan), bits_(static_cast<uint64_t>(InfoOf(plan.recipe.element).bits)) {}
 
   SegmentLayout Values(std::string_view name) const {
     const uint64_t bytes = SizeBytes(plan_.values_dtype);
-    return {std::string(name), plan_.values_dtype, plan_.shape, plan_.element_count * bytes, plan_.unit_elements * bytes};
+    return {std::string(name), plan_.values_dtype, plan_.shape, plan_.element_count * bytes,
+            plan_.unit_elements * bytes};
   }
 
   SegmentLayout Codes() const {
@@ -29,8 +31,8 @@ class SegmentMaker {
     const bool whole_codes = bits_ % 8 == 0 && dtype != DataType::kInt32;
     const bool in_rows = plan_.unit_rows > 0 || plan_.scheme.grouping == Grouping::kGroup;
     codes.shape = whole_codes ? plan_.shape
-                  : in_rows   ? std::vector{plan_.rows, plan_.rows == 0 ? 0 : codes.bytes / plan_.rows / SizeBytes(dtype)}
-                              : std::vector{codes.bytes};
+                  : in_rows ? std::vector{plan_.rows, plan_.rows == 0 ? 0 : codes.bytes / plan_.rows / SizeBytes(dtype)}
+                            : std::vector{codes.bytes};
     return codes;
   }
 
@@ -42,7 +44,10 @@ class SegmentMaker {
     const uint64_t nested_elements = plan_.run_elements * plan_.scheme.nested_block_size;
     const uint64_t count = CeilDiv(plan_.element_count, nested_elements);
     constexpr uint64_t kBytes = sizeof(float);
-    return {std::string(kNestedScalesSegment), DataType::kFloat32, {count}, count * kBytes,
+    return {std::string(kNestedScalesSegment),
+            DataType::kFloat32,
+            {count},
+            count * kBytes,
             plan_.unit_elements / nested_elements * kBytes};
   }
   SegmentLayout ZeroPoints() const {
@@ -50,13 +55,17 @@ class SegmentMaker {
     const uint64_t words_down = CeilDiv(plan_.rows * bits_, 32);
     const uint64_t groups = plan_.columns / plan_.run_elements;
     constexpr uint64_t kBytes = sizeof(int32_t);
-    return {std::string(kZeroPointsSegment), DataType::kInt32, {words_down, groups}, words_down * groups * kBytes,
+    return {std::string(kZeroPointsSegment),
+            DataType::kInt32,
+            {words_down, groups},
+            words_down * groups * kBytes,
             plan_.unit_rows * bits_ / 32 * groups * kBytes};
   }
   SegmentLayout Blocks() const {
     const uint64_t block_bytes = GgmlBlockBytes(plan_.scheme);
     const uint64_t row_bytes = plan_.columns / kGgmlBlockElements * block_bytes;
-    return {std::string(kBlocksSegment), DataType::kUint8, {plan_.rows, row_bytes}, plan_.rows * row_bytes, block_bytes};
+    return {
+        std::string(kBlocksSegment), DataType::kUint8, {plan_.rows, row_bytes}, plan_.rows * row_bytes, block_bytes};
   }
 
   SegmentLayout WholeTensor(std::string_view name, DataType dtype, std::vector<uint64_t> shape) const {

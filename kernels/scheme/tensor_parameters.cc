@@ -59,13 +59,13 @@ TensorParameters ParametersOf(const Plan& plan, const ValueRange& found, float o
   const float amax = known.amax.value_or(found.amax);
   if (plan.scheme.double_quant) parameters.offset = known.offset.value_or(offset);
   if (plan.recipe.has_global_scale) {
-    parameters.global_scale = known.global_scale.has_value() ? *known.global_scale : GlobalScale(plan.values_dtype, amax);
+    parameters.global_scale =
+        known.global_scale.has_value() ? *known.global_scale : GlobalScale(plan.values_dtype, amax);
   }
   if (plan.scheme.grouping == Grouping::kTensor) {
     const float lowest = known.min.value_or(found.lowest);
     const float highest = known.max.value_or(found.highest);
-    parameters.scale =
-        TensorScale(plan.recipe, {amax, lowest < 0 ? lowest : 0.0f, highest > 0 ? highest : 0.0f});
+    parameters.scale = TensorScale(plan.recipe, {amax, lowest < 0 ? lowest : 0.0f, highest > 0 ? highest : 0.0f});
   }
   return parameters;
 }

@@ -9,7 +9,11 @@ namespace quantd::testing {
 namespace {
 
 KnownStatistics Known(const ReferenceStatistics& known) {
-  return {.offset = known.offset, .amax = known.amax, .min = known.min, .max = known.max, .global_scale = known.global_scale};
+  return {.offset = known.offset,
+          .amax = known.amax,
+          .min = known.min,
+          .max = known.max,
+          .global_scale = known.global_scale};
 }
 
 class Golden : public ::testing::TestWithParam<std::string> {
@@ -42,8 +46,8 @@ class Golden : public ::testing::TestWithParam<std::string> {
   }
 
   uint64_t CheckDequantize(const GoldenFile& file, const GoldenScheme& golden) {
-    const Plan plan = PlanOrDie({golden.preset, golden.overrides, 0}, Direction::kDequantize, golden.dequantized_dtype,
-                                golden.shape);
+    const Plan plan =
+        PlanOrDie({golden.preset, golden.overrides, 0}, Direction::kDequantize, golden.dequantized_dtype, golden.shape);
     SegmentBytes segments;
     for (const auto& [name, tensor] : golden.segments) segments[name] = GoldenBytes(file, tensor);
     return ExpectEqual(RunTensor(*backend_, plan, segments).outputs.at("values"), GoldenBytes(file, golden.dequantized),

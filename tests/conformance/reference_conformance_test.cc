@@ -19,13 +19,15 @@ std::map<std::string, SchemeRequest> AllRequests() {
   for (const PresetInfo& preset : AllPresets()) {
     for (const OverrideInfo& info : preset.overrides) {
       for (const std::string& value : info.values) {
-        for (const Overrides& context : {Overrides{}, Overrides{{"grouping", "block"}}, Overrides{{"grouping", "group"}},
-                                         Overrides{{"grouping", "tile"}}, Overrides{{"grouping", "none"}},
-                                         Overrides{{"scale_dtype", "none"}}, Overrides{{"double_quant", "true"}}}) {
+        for (const Overrides& context :
+             {Overrides{}, Overrides{{"grouping", "block"}}, Overrides{{"grouping", "group"}},
+              Overrides{{"grouping", "tile"}}, Overrides{{"grouping", "none"}}, Overrides{{"scale_dtype", "none"}},
+              Overrides{{"double_quant", "true"}}}) {
           SchemeRequest request{preset.name, context, 0};
           request.overrides[info.name] = value;
           if (info.name == "grouping" && value == "none") request.overrides["scale_dtype"] = "none";
-          if (info.name == "overflow") request.overrides.merge(Overrides{{"grouping", "none"}, {"scale_dtype", "none"}});
+          if (info.name == "overflow")
+            request.overrides.merge(Overrides{{"grouping", "none"}, {"scale_dtype", "none"}});
           const auto scheme = ResolveScheme(request);
           if (scheme.ok()) requests.emplace(Text(FullyResolved(*scheme)), FullyResolved(*scheme));
         }

@@ -39,7 +39,9 @@ GroupParameters FloatScale(const ReferenceTensor& tensor, const ReferenceRange& 
   const ReferenceOptions& options = tensor.options;
   const DataType type = tensor.ScaleType();
   // Beyond the type the library's scale is infinite and its bytes of no use; here it ends at the largest value.
-  const float largest = type == DataType::kFloat16 ? 65504.0f : type == DataType::kBFloat16 ? 0x1.fep127f : 0x1.fffffep127f;
+  const float largest = type == DataType::kFloat16    ? 65504.0f
+                        : type == DataType::kBFloat16 ? 0x1.fep127f
+                                                      : 0x1.fffffep127f;
   GroupParameters group;
   if (HasZeroPoints(options)) {
     const float spread = std::min(RoundedTo(type, Difference(range.high, range.low)), largest);

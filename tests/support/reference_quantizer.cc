@@ -63,8 +63,8 @@ int EncodeFp4(float y) {
   return kFp4CodeOfRank[rank] + (y < 0 ? 8 : 0);
 }
 
-// The GPU's fmaxf over the block with its padding, from the most negative number up. It passes over signalling NaNs too,
-// which std::fmax need not.
+// The GPU's fmaxf over the block with its padding, from the most negative number up. It passes over signalling NaNs
+// too, which std::fmax need not.
 float LibraryAbsmax(std::span<const float> block) {
   float absmax = kMostNegative;
   for (const float value : block) {

@@ -88,18 +88,14 @@ TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inpu
   for (uint32_t pass = 0; pass < plan.passes.size(); ++pass) {
     if (pass == 1) {
       const auto scales = segments.find(kSpooledScalesSegment);
-      parameters =
-          ParametersOf(plan, run.result.range, scales == segments.end() ? 0.0f : MeanOf(plan, scales->second));
+      parameters = ParametersOf(plan, run.result.range, scales == segments.end() ? 0.0f : MeanOf(plan, scales->second));
       run.result = plan.scheme.double_quant ? run.result : BatchResult{};
     }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) segments[segment.name].resize(segment.bytes);
     for (uint64_t begin = 0; begin < plan.unit_count(); begin += std::min(units_per_batch, plan.unit_count())) {
       const uint64_t end = begin + std::min(units_per_batch, plan.unit_count() - begin);
-      const UnitBatch batch{.pass = pass,
-                            .begin_unit = begin,
-                            .end_unit = end,
-                            .parameters = parameters,
-                            .error_metrics = error_metrics};
+      const UnitBatch batch{
+          .pass = pass, .begin_unit = begin, .end_unit = end, .parameters = parameters, .error_metrics = error_metrics};
       RunBatch(backend, plan, batch, segments, run.result);
     }
     for (const SegmentLayout& segment : plan.passes[pass].outputs) {

@@ -64,8 +64,7 @@ TEST(Segments, OfPackedWordsAreThoseOfCompressedTensors) {
 TEST(Segments, OfSmallFloatsInGroups) {
   EXPECT_EQ(Outputs("mxfp4", {}, {4, 96}), "codes uint8 [4,48]; scales uint8 [4,3]");
   EXPECT_EQ(Outputs("mxfp8-e5m2", {}, {4, 96}), "codes float8_e5m2 [4,96]; scales uint8 [4,3]");
-  EXPECT_EQ(Outputs("ct-nvfp4", {}, {4, 96}),
-            "codes uint8 [4,48]; scales float8_e4m3 [4,6]; global_scale float32 [1]");
+  EXPECT_EQ(Outputs("ct-nvfp4", {}, {4, 96}), "codes uint8 [4,48]; scales float8_e4m3 [4,6]; global_scale float32 [1]");
 }
 
 TEST(Segments, OfTilesHaveAScaleForEachTileAndNoPadding) {
