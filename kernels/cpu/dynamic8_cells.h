@@ -43,7 +43,7 @@ constexpr uint32_t Dynamic8CellEntry(uint32_t cell, bool negative) {
 
 // Those of positive values, then those of negative ones.
 inline constexpr auto kDynamic8CellEntries = [] {
-  std::array<uint32_t, 2 * kDynamic8Cells> entries{};
+  std::array<uint32_t, size_t{2} * kDynamic8Cells> entries{};
   for (uint32_t i = 0; i < entries.size(); ++i) {
     entries[i] = Dynamic8CellEntry(kDynamic8FirstCell + i % kDynamic8Cells, i >= kDynamic8Cells);
   }

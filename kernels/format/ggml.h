@@ -81,7 +81,8 @@ struct GgmlNibbleBlock {
     // Truncation of a value moved up by a half, as the library rounds. Where |scale| below 2^-128 makes the inverse
     // infinite, the library's codes on x86 are 0.
     const float moved = kHasMinimum ? (value - minimum) * inverse + 0.5f : value * inverse + (kHalf + 0.5f);
-    if (!(moved >= 1 && moved <= 0x1.fffffep127f)) return 0;
+    const bool counts = moved >= 1 && moved <= 0x1.fffffep127f;  // false for NaN
+    if (!counts) return 0;
     return moved < kLargestCode ? static_cast<uint32_t>(moved) : static_cast<uint32_t>(kLargestCode);
   }
   static constexpr float Value(uint32_t code, float scale, float minimum) {
