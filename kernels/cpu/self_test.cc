@@ -75,9 +75,8 @@ class WholeTensor {
   explicit WholeTensor(const Plan& plan)
       : plan_(plan), layout_(LayOut(plan.passes[0], plan.unit_count())), parameters_(ParametersOf(plan, {}, 0)) {
     memory_.resize(layout_.bytes);
-    const Pass& pass = plan.passes[0];
-    for (size_t i = 0; i < pass.inputs.size(); ++i) {
-      whole_inputs_.emplace_back(pass.inputs[i].whole_tensor() ? pass.inputs[i].bytes : 0);
+    for (const SegmentLayout& input : plan.passes[0].inputs) {
+      whole_inputs_.emplace_back(input.whole_tensor() ? input.bytes : 0);
     }
   }
 
