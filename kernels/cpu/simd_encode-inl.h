@@ -110,7 +110,7 @@ class Encoder {
             L::template Spread<kRun, kRegister, kInterleaved>(zeros)};
   }
 
-  // The quotient by two corrections of x · (1 / s), which is x / s rounded once, but for quotients that are too small
+  // The quotient by one correction of x · (1 / s), which is x / s rounded once, but for quotients that are too small
   // for any code but 0 (below 2^-22: the remainder of a value below 2^-102 may have too few bits) and infinite ones,
   // which become NaN. tests/kernels/cpu/division_test.cc has the proof.
   static Float Transformed(Float x, const Factor<L>& f) {
