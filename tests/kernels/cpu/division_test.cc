@@ -104,18 +104,5 @@ TEST(Division, AnyExponentsGiveTheRoundedQuotientOrATinyOne) {
   }
 }
 
-// By brute force; takes a minute or two.
-TEST(Division, DISABLED_LongRandomPairsGiveTheRoundedQuotient) {
-  std::mt19937_64 random(3);
-  uint64_t differences = 0;
-  for (uint64_t i = 0; i < 1'000'000'000; ++i) {
-    const uint64_t bits = random();
-    const float x = FloatOf((1 << 23) + bits % (1 << 23));
-    const float s = FloatOf((1 << 23) + (bits >> 32) % (1 << 23));
-    differences += Corrected(x, s) != x / s ? 1 : 0;
-  }
-  EXPECT_EQ(differences, 0u);
-}
-
 }  // namespace
 }  // namespace quantd
