@@ -23,7 +23,7 @@ using server::Quoted;
 using server::SafetensorsEntry;
 using server::SafetensorsReader;
 
-constexpr char kSelectionRemedy[] = " Or choose with --include and --min-rank which tensors are converted.";
+constexpr char kSelectionRemedy[] = "; or choose with --include and --min-rank which tensors are converted";
 
 // The same status as the caller's fault, with what it is about in front.
 absl::Status Unusable(const absl::Status& status, const std::string& what) {
