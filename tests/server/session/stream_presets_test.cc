@@ -78,7 +78,9 @@ TEST_P(StreamPresets, GiveTheBackendsBytesInBothDirections) {
     const SegmentBytes inputs = InputsOf(expected);
     const TensorOutput back = Run(Direction::kDequantize, request, inputs);
     ASSERT_TRUE(back.summary.has_value()) << back.error;
-    if (shape[0] > 0) EXPECT_EQ(back.segments, Expected(Direction::kDequantize, request, inputs));
+    if (shape[0] > 0) {
+      EXPECT_EQ(back.segments, Expected(Direction::kDequantize, request, inputs));
+    }
   }
 }
 
