@@ -61,6 +61,7 @@ struct EncodeJob {
   bool ieee_overflow;  // of small floats: no clamping
   bool unsigned_zero;  // of small floats: a transformed -0 has no sign
   std::byte* codes;
+  uint64_t next_distance;  // bytes from `values` to what is read soon after, brought near on the way; 0: there is none
 };
 using EncodeFunction = void (*)(const EncodeJob& job);
 

@@ -41,6 +41,7 @@ class Encoder {
 
  public:
   static constexpr size_t kValueBytes = sizeof(typename Values::Bits);
+  static constexpr size_t kCacheLineBytes = 64;
   static constexpr bool kChecksFactors = kTransform != Transform::kMultiply || Format::kKind == ElementKind::kMiniFloat;
   static constexpr bool kDivides = kTransform == Transform::kDivide || kTransform == Transform::kDivideAddZero;
 
@@ -124,6 +125,9 @@ class Encoder {
   [[gnu::always_inline]] bool Step(const std::byte* values, const Factor<L>& f0, const Factor<L>& f1,
                                    const Factor<L>& f2, const Factor<L>& f3, std::byte* codes) const {
     constexpr bool kInterleaved = L::template kInterleaved<Values>;
+    for (size_t line = 0; line < L::kStep * kValueBytes; line += kCacheLineBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(values) + job_.next_distance + line, _MM_HINT_T0);
+    }
     Float x0, x1, x2, x3;
     L::template LoadPair<Values>(values, x0, x1);
     L::template LoadPair<Values>(values + 2 * L::kLanes * kValueBytes, x2, x3);

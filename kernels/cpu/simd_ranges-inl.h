@@ -19,7 +19,7 @@ class AbsmaxFinder {
   void Find(float* absmax) const {
     const uint64_t run_elements = job_.run_elements;
     uint64_t begin = 0;
-    if (run_elements % kPerRegister == 0 && run_elements <= 16 * kPerRegister) {
+    if ((run_elements % kPerRegister == 0 && run_elements <= 16 * kPerRegister) || run_elements == L::kLanes) {
       for (; begin + L::kLanes * run_elements <= job_.element_count; begin += L::kLanes * run_elements) {
         L::StoreFloats(absmax, Widened(Together<L::kLanes>(begin)));
         absmax += L::kLanes;
@@ -35,6 +35,9 @@ class AbsmaxFinder {
   template <size_t kRuns>
   [[gnu::always_inline]] Int Together(uint64_t begin) const {
     if constexpr (kRuns == 1) {
+      if (kValueBytes == 2 && job_.run_elements == L::kLanes) {
+        return L::And(L::LoadWords(job_.values + begin * kValueBytes), L::Splat(0x7fffu));
+      }
       return LowerWords(Magnitudes(begin, job_.run_elements));
     } else {
       const Int first = Together<kRuns / 2>(begin);

@@ -210,11 +210,16 @@ inline constexpr bool kIsE8m0<MxRceil> = true;
 
 // ---- Loops ----
 
+template <class Method>
+inline constexpr bool kIsNvfp4 = false;
+template <class Type>
+inline constexpr bool kIsNvfp4<CompressedTensorsNvfp4<Type>> = true;
+
 // Whether the parameters are such as recipes have.
 template <class Method>
 inline bool HasUsualParameters(const ScaleParameters& parameters) {
-  if (kIsE8m0<Method> && (parameters.largest_exponent < 2 || parameters.largest_exponent > 15)) return false;
-  return parameters.global_scale >= 0x1p-100f && parameters.global_scale <= 0x1p100f;
+  if (kIsE8m0<Method>) return parameters.largest_exponent >= 2 && parameters.largest_exponent <= 15;
+  return !kIsNvfp4<Method> || (parameters.global_scale >= 0x1p-100f && parameters.global_scale <= 0x1p100f);
 }
 
 template <class L, class Stored>
@@ -264,7 +269,6 @@ void SimdScale(const ScaleJob& job) {
 template <class L, class Method, class Stored>
 void SimdRestoreScale(const RestoreScaleJob& job) {
   const ScaleParameters parameters = *job.parameters;
-  constexpr bool kNvfp4 = sizeof(Stored) == 1 && !kIsE8m0<Method>;
   uint64_t i = 0;
   for (; sizeof(Stored) == 1 && i + L::kLanes <= job.run_count; i += L::kLanes) {
     const auto bytes = L::LoadBytes(job.stored + i);
@@ -273,7 +277,7 @@ void SimdRestoreScale(const RestoreScaleJob& job) {
           L::Select(L::Equal(bytes, L::Splat(0u)), L::Splat(1u << 22), L::template ShiftLeft<23>(bytes));
       const auto scales = L::Select(L::Equal(bytes, L::Splat(255u)), L::Splat(kCanonicalNan32), subnormal);
       L::StoreInts(job.scales + i, scales);
-    } else if constexpr (kNvfp4) {
+    } else if constexpr (kIsNvfp4<Method>) {
       if (L::Any(L::Equal(L::And(bytes, L::Splat(0x7fu)), L::Splat(0x7fu)))) {
         PortableRestoreScale<Method, Stored>({L::kLanes, job.stored + i, job.parameters, job.scales + i});
       } else {

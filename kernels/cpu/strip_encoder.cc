@@ -135,7 +135,8 @@ void StripEncoder::EncodeRows(const KernelTable& kernels, const Strip& strip, st
             .code_xor = recipe_.code_xor,
             .ieee_overflow = recipe_.ieee_overflow,
             .unsigned_zero = recipe_.unsigned_zero,
-            .codes = codes + row * plan_.row_code_bytes});
+            .codes = codes + row * plan_.row_code_bytes,
+            .next_distance = strip.element_count() * SizeBytes(strip.dtype)});
   }
 }
 
