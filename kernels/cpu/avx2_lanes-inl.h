@@ -15,8 +15,6 @@ struct Avx2Lanes {
     __m256 low;
     __m256 high;
   };
-  // One number for each of the runs that share a step.
-  using Compact = __m128;
 
   static constexpr size_t kLanes = 8;
   static constexpr size_t kStep = 4 * kLanes;
@@ -61,7 +59,12 @@ struct Avx2Lanes {
   static Float Max(Float a, Float b) { return _mm256_max_ps(a, b); }  // b if one is NaN
   static Float MultiplyAdd(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   static Float NegatedMultiplyAdd(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a, b, c); }
+  // The smaller magnitude; `bound` is positive and not NaN.
+  static Float LimitMagnitude(Float a, Float bound) {
+    return Min(AsFloat(And(Bits(a), Splat(0x7fffffffu))), bound);
+  }
   static Int Round(Float a) { return _mm256_cvtps_epi32(a); }
+  static Int Truncate(Float a) { return _mm256_cvttps_epi32(a); }
   static Float ToFloat(Int a) { return _mm256_cvtepi32_ps(a); }
 
   static Int And(Int a, Int b) { return _mm256_and_si256(a, b); }
@@ -77,6 +80,9 @@ struct Avx2Lanes {
   static Int MinWords(Int a, Int b) { return _mm256_min_epi16(a, b); }
   static Int MaxBytes(Int a, Int b) { return _mm256_max_epi8(a, b); }
   static Int MinBytes(Int a, Int b) { return _mm256_min_epi8(a, b); }
+  static Int SubtractWords(Int a, Int b) { return _mm256_sub_epi16(a, b); }
+  // Of each lane the signed low words' product and the high words', added.
+  static Int MultiplyAddWords(Int a, Int b) { return _mm256_madd_epi16(a, b); }
   static Int SubtractBytes(Int a, Int b) { return _mm256_sub_epi8(a, b); }
   template <int kCount>
   static Int ShiftLeft(Int a) {
@@ -85,6 +91,10 @@ struct Avx2Lanes {
   template <int kCount>
   static Int ShiftRight(Int a) {
     return _mm256_srli_epi32(a, kCount);
+  }
+  template <int kCount>
+  static Int ShiftRightWords(Int a) {
+    return _mm256_srli_epi16(a, kCount);
   }
   template <int kCount>
   static Int ShiftRightSigned(Int a) {
@@ -114,6 +124,7 @@ struct Avx2Lanes {
 
   // ---- Tables ----
 
+  static constexpr bool kHasWordTables = false;
   static Table16 LoadTable16(const void* source) {
     return {LoadFloats(source), LoadFloats(static_cast<const float*>(source) + 8)};
   }
@@ -280,23 +291,11 @@ struct Avx2Lanes {
 
   // ---- Runs that share a step ----
 
-  // kStep / kRun numbers.
-  template <size_t kRun>
-  static Compact LoadCompact(const float* source) {
-    static_assert(kStep / kRun == 2);
-    const __m128i two = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(source));
-    return _mm_castsi128_ps(_mm_unpacklo_epi64(two, two));
-  }
-  static Compact Divide(float a, Compact b) { return _mm_div_ps(_mm_set1_ps(a), b); }
-  static bool AllBetween(Compact a, float low, float high) {
-    const __m128 inside = _mm_and_ps(_mm_cmpge_ps(a, _mm_set1_ps(low)), _mm_cmple_ps(a, _mm_set1_ps(high)));
-    return _mm_movemask_ps(inside) == 15;
-  }
-  // Those that belong to the lanes of register `kRegister` of a step.
+  // The numbers of the lanes of register `kRegister` of a step, of which `runs` has one for each run.
   template <size_t kRun, size_t kRegister, bool kInterleavedPairs>
-  static Float Spread(Compact compact) {
-    static_assert(kRun == 2 * kLanes);
-    return _mm256_broadcastss_ps(kRegister < 2 ? compact : _mm_shuffle_ps(compact, compact, 0x55));
+  static Float SpreadRuns(const float* runs) {
+    static_assert(kRun % (2 * kLanes) == 0);
+    return _mm256_broadcast_ss(runs + kRegister * kLanes / kRun);
   }
 
   // ---- Across lanes ----

@@ -20,6 +20,7 @@
 #include "kernels/cpu/reciprocal_tables.h"
 #include "kernels/cpu/threshold_bins.h"
 #include "kernels/cpu/value_types.h"
+#include "kernels/cpu/word_bins.h"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
 #include "kernels/format/format_list.h"

@@ -12,7 +12,6 @@ struct Avx512Lanes {
   using Int = __m512i;
   using Mask = __mmask16;
   using Table16 = __m512;
-  using Compact = __m128;
 
   static constexpr size_t kLanes = 16;
   static constexpr size_t kStep = 4 * kLanes;
@@ -51,7 +50,13 @@ struct Avx512Lanes {
   static Float Max(Float a, Float b) { return _mm512_max_ps(a, b); }
   static Float MultiplyAdd(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
   static Float NegatedMultiplyAdd(Float a, Float b, Float c) { return _mm512_fnmadd_ps(a, b, c); }
+  static Float LimitMagnitude(Float a, Float bound) {
+    constexpr int kSmallerMagnitudeWithoutSign = 0b1010;
+    return _mm512_range_ps(a, bound, kSmallerMagnitudeWithoutSign);
+  }
   static Int Round(Float a) { return _mm512_cvtps_epi32(a); }
+  static Int RoundDown(Float a) { return _mm512_cvt_roundps_epi32(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+  static Int Truncate(Float a) { return _mm512_cvttps_epi32(a); }
   static Float ToFloat(Int a) { return _mm512_cvtepi32_ps(a); }
 
   static Int And(Int a, Int b) { return _mm512_and_si512(a, b); }
@@ -67,6 +72,9 @@ struct Avx512Lanes {
   static Int MinWords(Int a, Int b) { return _mm512_min_epi16(a, b); }
   static Int MaxBytes(Int a, Int b) { return _mm512_max_epi8(a, b); }
   static Int MinBytes(Int a, Int b) { return _mm512_min_epi8(a, b); }
+  static Int AddWords(Int a, Int b) { return _mm512_add_epi16(a, b); }
+  static Int SubtractWords(Int a, Int b) { return _mm512_sub_epi16(a, b); }
+  static Int MultiplyAddWords(Int a, Int b) { return _mm512_madd_epi16(a, b); }
   static Int SubtractBytes(Int a, Int b) { return _mm512_sub_epi8(a, b); }
   template <int kCount>
   static Int ShiftLeft(Int a) {
@@ -75,6 +83,10 @@ struct Avx512Lanes {
   template <int kCount>
   static Int ShiftRight(Int a) {
     return _mm512_srli_epi32(a, kCount);
+  }
+  template <int kCount>
+  static Int ShiftRightWords(Int a) {
+    return _mm512_srli_epi16(a, kCount);
   }
   template <int kCount>
   static Int ShiftRightSigned(Int a) {
@@ -97,10 +109,20 @@ struct Avx512Lanes {
     return (_mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q) | _mm512_cmp_ps_mask(c, d, _CMP_UNORD_Q)) != 0;
   }
   static bool AnyEqualWords(Int a, Int b) { return _mm512_cmpeq_epi16_mask(a, b) != 0; }
+  // Of either register.
+  static bool AnyEqualWords(Int a, Int b, Int to) {
+    return (_mm512_cmpeq_epi16_mask(a, to) | _mm512_cmpeq_epi16_mask(b, to)) != 0;
+  }
+  static bool AnyWordWithout(Int a, Int b, Int bits) {
+    return (_mm512_testn_epi16_mask(a, bits) | _mm512_testn_epi16_mask(b, bits)) != 0;
+  }
   static bool AnyGreaterBytes(Int a, Int b) { return _mm512_cmpgt_epi8_mask(a, b) != 0; }
 
   // ---- Tables ----
 
+  // By bits 0 to 4 of 16-bit indexes.
+  static constexpr bool kHasWordTables = true;
+  static Int LookUpWords(Int table, Int index) { return _mm512_permutexvar_epi16(index, table); }
   static Table16 LoadTable16(const void* source) { return LoadFloats(source); }
   static Float LookUp(Table16 table, Int index) { return _mm512_permutexvar_ps(index, table); }
   // Bits 0 to 3 of a negative index are those of the table's upper half.
@@ -241,26 +263,16 @@ struct Avx512Lanes {
 
   // ---- Runs that share a step ----
 
-  template <size_t kRun>
-  static Compact LoadCompact(const float* source) {
-    static_assert(kStep / kRun == 4 || kStep / kRun == 2);
-    if constexpr (kStep / kRun == 4) return _mm_loadu_ps(source);
-    const __m128i two = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(source));
-    return _mm_castsi128_ps(_mm_unpacklo_epi64(two, two));
-  }
-  static Compact Divide(float a, Compact b) { return _mm_div_ps(_mm_set1_ps(a), b); }
-  static bool AllBetween(Compact a, float low, float high) {
-    const __m128 inside = _mm_and_ps(_mm_cmpge_ps(a, _mm_set1_ps(low)), _mm_cmple_ps(a, _mm_set1_ps(high)));
-    return _mm_movemask_ps(inside) == 15;
-  }
   template <size_t kRun, size_t kRegister, bool kInterleavedPairs>
-  static Float Spread(Compact compact) {
-    constexpr int kFirst = kRun == 2 * kLanes ? kRegister / 2 : kInterleavedPairs ? kRegister / 2 * 2 : kRegister;
-    // Interleaved, each half of the lanes has a run of 16.
-    constexpr int kSecond = kRun == kLanes && kInterleavedPairs ? kFirst + 1 : kFirst;
-    const Int index = _mm512_setr_epi32(kFirst, kFirst, kFirst, kFirst, kFirst, kFirst, kFirst, kFirst, kSecond,
-                                        kSecond, kSecond, kSecond, kSecond, kSecond, kSecond, kSecond);
-    return _mm512_permutexvar_ps(index, _mm512_castps128_ps512(compact));
+  static Float SpreadRuns(const float* runs) {
+    static_assert(kRun % kLanes == 0);
+    if constexpr (kInterleavedPairs && kRun == kLanes) {
+      // Each half of the lanes has a run of its own.
+      const float* const pair = runs + kRegister / 2 * 2;
+      return _mm512_mask_broadcastss_ps(Splat(pair[0]), 0xff00, _mm_load_ss(pair + 1));
+    } else {
+      return Splat(runs[kRegister * kLanes / kRun]);
+    }
   }
 
   // ---- Across lanes ----

@@ -109,40 +109,65 @@ struct Codec<L, Dynamic8> : UnsignedCodec<L> {
   }
 };
 
-// MiniFloat::Encode of the magnitudes of values that are not NaN.
+// Magnitudes of values that are not NaN, by adding a power of two so large that the sum's last bit is the last of the
+// code's mantissa: the low bits of the sum then count those, and its exponent is the code's, from kBase on.
 template <class L, class Format>
-inline typename L::Int MagnitudeCodes(typename L::Float y) {
-  constexpr int kDropped = 23 - Format::kMantissaBits;
-  constexpr uint32_t kMagic = static_cast<uint32_t>(127 + 1 - Format::kBias + kDropped) << 23;
-  constexpr uint32_t kUnbias = (127u - Format::kBias) << 23;
-  const auto absolute = L::AsFloat(L::And(L::Bits(y), L::Splat(0x7fffffffu)));
-  const auto magnitude = L::Min(absolute, L::Splat(Format::kLargest));
-  const auto bits = L::Bits(magnitude);
-  const auto odd = L::And(L::template ShiftRight<kDropped>(bits), L::Splat(1u));
-  const auto rounded = L::Add(L::Add(bits, L::Splat((1u << (kDropped - 1)) - 1 - kUnbias)), odd);
-  const auto normal = L::template ShiftRight<kDropped>(rounded);
-  const auto subnormal =
-      L::Subtract(L::Bits(L::Add(magnitude, L::Splat(std::bit_cast<float>(kMagic)))), L::Splat(kMagic));
-  const auto is_subnormal = L::Greater(L::Splat(Format::kSmallestNormal), magnitude);
-  return L::Select(is_subnormal, subnormal, normal);
-}
+struct MagnitudeCodes {
+  using Float = typename L::Float;
+  using Int = typename L::Int;
+  static constexpr int kMantissa = Format::kMantissaBits;
+  static constexpr bool kTiesAreEven = kMantissa > 0;  // the count's last bit is the code's
+  static constexpr int kShift = kTiesAreEven ? 7 - kMantissa : 0;
+  static constexpr uint32_t kSmallestNormal = (128u - Format::kBias) << 23;
+  static constexpr uint32_t kRuler = (23u - kMantissa) << 23;
+  static constexpr uint32_t kBase = kTiesAreEven ? (kSmallestNormal + kRuler) >> 16 : 0;
+
+  // The code, shifted left by kShift, plus kBase; below 2^15.
+  static Int Raised(Float y) {
+    const Float magnitude = L::LimitMagnitude(y, L::Splat(Format::kLargest));
+    if constexpr (!kTiesAreEven) return PowersOfTwo(magnitude);
+    const Int exponent = L::Max(L::And(L::Bits(magnitude), L::Splat(0x7f800000u)), L::Splat(kSmallestNormal));
+    const Float sum = L::Add(magnitude, L::AsFloat(L::Add(exponent, L::Splat(kRuler))));
+    return L::MultiplyAddWords(L::Bits(sum), L::Splat(1u << 16 | 1u << kShift));
+  }
+  static Int OfWords(Int raised) {
+    return L::template ShiftRightWords<kShift>(L::SubtractWords(raised, L::SplatWords(kBase)));
+  }
+  static Int Of(Float y) { return L::template ShiftRight<kShift>(L::Subtract(Raised(y), L::Splat(kBase))); }
+
+ private:
+  // As MiniFloat::EncodeMagnitude.
+  static Int PowersOfTwo(Float magnitude) {
+    constexpr uint32_t kMagic = (128u - Format::kBias + 23u) << 23;
+    const Int bits = L::Bits(magnitude);
+    const Int odd = L::And(L::template ShiftRight<23>(bits), L::Splat(1u));
+    const Int rounded = L::Add(L::Add(bits, L::Splat((1u << 22) - 1 - ((127u - Format::kBias) << 23))), odd);
+    const Int subnormal =
+        L::Subtract(L::Bits(L::Add(magnitude, L::Splat(std::bit_cast<float>(kMagic)))), L::Splat(kMagic));
+    const auto is_subnormal = L::Greater(L::Splat(Format::kSmallestNormal), magnitude);
+    return L::Select(is_subnormal, subnormal, L::template ShiftRight<23>(rounded));
+  }
+};
 
 template <class L, class Format>
   requires(Format::kKind == ElementKind::kMiniFloat)
 struct Codec<L, Format> : UnsignedCodec<L> {
   using Float = typename L::Float;
   using Int = typename L::Int;
-  explicit Codec(const EncodeJob& job) : zero(L::Splat(job.unsigned_zero ? 0.0f : -0.0f)) {}
+  using Magnitudes = MagnitudeCodes<L, Format>;
+  explicit Codec(const EncodeJob&) {}
   static bool Covers(Float y0, Float y1, Float y2, Float y3) { return !L::AnyNan(y0, y1, y2, y3); }
-  static Int Codes(Float, Float y) { return MagnitudeCodes<L, Format>(y); }
-  // The signs of bytes. Those of `x`, because quotients that are 0 have lost theirs. Saturation keeps them.
-  Int Signs(Float x0, Float x1, Float x2, Float x3) const {
-    const Int low_words = L::PackWords(L::Bits(L::Add(x0, zero)), L::Bits(L::Add(x1, zero)));
-    const Int high_words = L::PackWords(L::Bits(L::Add(x2, zero)), L::Bits(L::Add(x3, zero)));
+  static Int Codes(Float, Float y) { return Magnitudes::Raised(y); }
+  static Int PackBytes(Int low_words, Int high_words) {
+    return L::PackUnsignedBytes(Magnitudes::OfWords(low_words), Magnitudes::OfWords(high_words));
+  }
+  // Those of bytes. Saturation keeps them.
+  static Int Signs(Float x0, Float x1, Float x2, Float x3) {
+    const Int low_words = L::PackWords(L::Bits(x0), L::Bits(x1));
+    const Int high_words = L::PackWords(L::Bits(x2), L::Bits(x3));
     const Int signs = L::And(L::PackSignedBytes(low_words, high_words), L::SplatBytes(0x80));
     return L::template ShiftRight<8 - Format::kBits>(signs);
   }
-  Float zero;  // adding it takes the sign of -0, or changes nothing
 };
 
 // Clamped when they are bytes: for bounds that are integers, rounding first makes no difference.

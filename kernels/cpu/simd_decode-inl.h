@@ -36,6 +36,8 @@ class Decoder {
   static constexpr float kLargestScale = 0x1p118f;
 
  public:
+  static constexpr bool kPreparesLongRuns = false;  // OneRun has tables of a run's values
+
   explicit Decoder(const DecodeJob& job) : job_(job), levels_(job) {}
 
   static bool CanDecode(const DecodeJob& job) {
@@ -69,34 +71,36 @@ class Decoder {
     if (count % L::kStep != 0) Tail(run, end, count % L::kStep, splat);
   }
 
-  // A step of runs of kRun elements.
-  template <size_t kRun>
-  void SharedStep(uint64_t run, uint64_t begin) {
-    if (job_.scales == nullptr) {
-      OneRun(run, begin, L::kStep);
-      return;
-    }
-    const auto scales = L::template LoadCompact<kRun>(job_.scales + run);
-    auto zeros = scales;
-    if (kMayHaveZeros && job_.zeros != nullptr) zeros = L::template LoadCompact<kRun>(job_.zeros + run);
-    // A scale of 0 may be among the others, but not where products are flushed to zero.
-    if (!L::AllBetween(scales, kSmallestScale, kLargestScale) ||
-        (kMayHaveZeros && job_.zeros != nullptr && !L::AllBetween(zeros, -0x1p24f, 0x1p24f)) ||
-        !Step(job_.codes + begin * Format::kBits / 8, Spread<kRun, 0>(scales, zeros), Spread<kRun, 1>(scales, zeros),
-              Spread<kRun, 2>(scales, zeros), Spread<kRun, 3>(scales, zeros), job_.values + begin * kValueBytes)) {
-      Portable(run, begin, L::kStep);
-    }
+  // Before the steps of `count` runs, at most kLanes.
+  void Prepare(uint64_t run, uint64_t count) {
+    usual_ = job_.scales != nullptr &&
+             AllBetween<L>(LoadRuns<L>(job_.scales + run, count), kSmallestScale, kLargestScale) &&
+             (!kMayHaveZeros || job_.zeros == nullptr ||
+              AllBetween<L>(LoadRuns<L>(job_.zeros + run, count), -0x1p24f, 0x1p24f));
   }
 
-  // Any runs, from the first element of one on.
-  void Rest(uint64_t run, uint64_t begin, uint64_t count) { Portable(run, begin, count); }
+  // A step of prepared runs of kRun elements. False, and nothing written, if it needs SlowStep.
+  template <size_t kRun>
+  [[gnu::always_inline]] bool PreparedStep(uint64_t run, uint64_t begin) const {
+    return usual_ && Step(job_.codes + begin * Format::kBits / 8, Spread<kRun, 0>(run), Spread<kRun, 1>(run),
+                          Spread<kRun, 2>(run), Spread<kRun, 3>(run), job_.values + begin * kValueBytes);
+  }
+  template <size_t kRun>
+  [[gnu::noinline]] void SlowStep(uint64_t run, uint64_t begin) {
+    if (usual_) {
+      Portable(run, begin, L::kStep);
+      return;
+    }
+    for (size_t i = 0; i < L::kStep / kRun; ++i) OneRun(run + i, begin + i * kRun, kRun);
+  }
 
  private:
   template <size_t kRun, size_t kRegister>
-  Restorer<L> Spread(typename L::Compact scales, typename L::Compact zeros) const {
-    const Float scale = L::template Spread<kRun, kRegister, kInterleaved>(scales);
-    const Float zero =
-        job_.zeros == nullptr ? L::Splat(0.0f) : L::template Spread<kRun, kRegister, kInterleaved>(zeros);
+  Restorer<L> Spread(uint64_t run) const {
+    const Float scale = L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.scales + run);
+    const Float zero = job_.zeros == nullptr
+                           ? L::Splat(0.0f)
+                           : L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.zeros + run);
     return {L::Multiply(scale, L::Splat(Levels<L, Format>::kFactor)), zero};
   }
 
@@ -169,6 +173,7 @@ class Decoder {
 
   const DecodeJob& job_;
   Levels<L, Format> levels_;
+  bool usual_ = false;  // of the prepared runs
 };
 
 template <class L, Restore kRestore, class Format, class Values>

@@ -1,10 +1,11 @@
-// Encoding, four registers at a time. Data that a fast step does not cover (NaN, quotients beyond its range) is left to
-// the portable loop, step by step or run by run.
+// Encoding, four registers at a time. Data that a quick step does not cover is left to the exact one, what that does
+// not (NaN, quotients beyond its range) to the portable loop, step by step or run by run.
 #pragma once
 
 #include "kernels/cpu/portable_kernels-inl.h"
 #include "kernels/cpu/simd_codecs-inl.h"
 #include "kernels/cpu/simd_runs-inl.h"
+#include "kernels/cpu/simd_word_codecs-inl.h"
 
 namespace quantd {
 namespace {
@@ -14,7 +15,8 @@ template <class L>
 struct Factor {
   typename L::Float factor;
   typename L::Float reciprocal;  // of a divisor
-  typename L::Float zero;
+  typename L::Float addend;      // the zero point, or UnsignedZero's
+  typename L::Float word;        // factor or reciprocal, times WordBins::scale
 };
 
 // Where the transforms below are exact enough. Divisors: see Transformed. Multipliers that flush: no subnormal value
@@ -34,24 +36,37 @@ void PortableEncodeOf(const EncodeJob& job) {
       .encode[static_cast<size_t>(kTransform)][static_cast<size_t>(Format::kElement)][kFloatTypeIndexOf<Values>](job);
 }
 
-template <class L, Transform kTransform, class Format, class Values>
+// Of a divisor, the largest magnitude of a value whose quotient is 0: those up to divisor * 2^-150, on the grid of
+// subnormals. Added to a value it leaves the sign of the quotient, + if that is 0.
+template <class L>
+inline typename L::Float LargestOfQuotientZero(typename L::Float divisor) {
+  const auto below_normal = L::Truncate(L::Multiply(divisor, L::Splat(0.5f)));
+  const auto normal = L::Bits(L::Multiply(L::Multiply(divisor, L::Splat(0x1p-75f)), L::Splat(0x1p-75f)));
+  return L::AsFloat(L::Select(L::Greater(L::Splat(0x1p24f), divisor), below_normal, normal));
+}
+
+// kUnsignedZero: EncodeJob::unsigned_zero, of small floats.
+template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
 class Encoder {
   using Float = typename L::Float;
   using Int = typename L::Int;
 
- public:
   static constexpr size_t kValueBytes = sizeof(typename Values::Bits);
   static constexpr size_t kCacheLineBytes = 64;
   static constexpr bool kChecksFactors = kTransform != Transform::kMultiply || Format::kKind == ElementKind::kMiniFloat;
   static constexpr bool kDivides = kTransform == Transform::kDivide || kTransform == Transform::kDivideAddZero;
+  static constexpr bool kHasSigns = Format::kKind == ElementKind::kMiniFloat;
+  static constexpr bool kHasAddend = kTransform == Transform::kDivideAddZero || (kDivides && kUnsignedZero);
+  static constexpr bool kByWords = kHasWordCodec<L, kTransform, Format, kUnsignedZero>;
 
-  // Quotients that are 0 have no sign where job.unsigned_zero says so; those of divisors up to 0.5 are 0 only if the
-  // value is.
-  static constexpr bool kMayUnderflow = kDivides && Format::kKind == ElementKind::kMiniFloat;
+ public:
+  static constexpr bool kPreparesLongRuns = true;
 
   explicit Encoder(const EncodeJob& job) : job_(job), codec_(job) {}
 
-  static bool CanEncode(const EncodeJob& job) { return Codec<L, Format>::CanEncode(job); }
+  static bool CanEncode(const EncodeJob& job) {
+    return Codec<L, Format>::CanEncode(job) && job.unsigned_zero == kUnsignedZero;
+  }
 
   // All of [begin, begin + count) belongs to one run.
   void OneRun(uint64_t run, uint64_t begin, uint64_t count) {
@@ -64,51 +79,76 @@ class Encoder {
         return;
       }
     }
-    if ((kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor<kTransform>)) ||
-        (kMayUnderflow && !(factor <= 0.5f) && MayLoseSign(begin, count))) {
+    if (kChecksFactors && !(factor >= kSmallestFactor<kTransform> && factor <= kLargestFactor<kTransform>)) {
       Portable(run, begin, count);
       return;
     }
-    const float zero = kTransform == Transform::kDivideAddZero ? job_.zeros[run] : 0.0f;
-    const Factor<L> splat = {L::Splat(factor), L::Splat(kDivides ? 1.0f / factor : 0.0f), L::Splat(zero)};
+    const Factor<L> splat = FactorOf(L::Splat(factor), L::Splat(kHasZero ? job_.zeros[run] : 0.0f));
     const uint64_t end = begin + count / L::kStep * L::kStep;
-    for (uint64_t i = begin; i < end; i += L::kStep) {
-      if (!Step(job_.values + i * kValueBytes, splat, splat, splat, splat, job_.codes + i * Format::kBits / 8)) {
-        Portable(run, i, L::kStep);
-      }
+    uint64_t i = begin;
+    while (i < end) {
+      // No call within, because it would take the constants out of their registers.
+      while (i < end && QuickStep(job_.values + i * kValueBytes, splat, splat, splat, splat, CodesAt(i))) i += L::kStep;
+      if (i == end) break;
+      Exact(run, i, splat, splat, splat, splat);
+      i += L::kStep;
     }
     if (count % L::kStep != 0) Tail(run, end, count % L::kStep, splat);
   }
 
-  // A step of runs of kRun elements.
-  template <size_t kRun>
-  void SharedStep(uint64_t run, uint64_t begin) {
-    const auto factors = L::template LoadCompact<kRun>(job_.factors + run);
-    auto zeros = factors;
-    if constexpr (kTransform == Transform::kDivideAddZero) zeros = L::template LoadCompact<kRun>(job_.zeros + run);
-    auto reciprocals = factors;
-    if constexpr (kDivides) reciprocals = L::Divide(1.0f, factors);
-    if ((kChecksFactors && !L::AllBetween(factors, kSmallestFactor<kTransform>, kLargestFactor<kTransform>)) ||
-        (kMayUnderflow && !L::AllBetween(factors, 0.0f, 0.5f) && MayLoseSign(begin, L::kStep)) ||
-        !Step(job_.values + begin * kValueBytes, Spread<kRun, 0>(factors, reciprocals, zeros),
-              Spread<kRun, 1>(factors, reciprocals, zeros), Spread<kRun, 2>(factors, reciprocals, zeros),
-              Spread<kRun, 3>(factors, reciprocals, zeros), job_.codes + begin * Format::kBits / 8)) {
-      for (size_t i = 0; i < L::kStep / kRun; ++i) {
-        PortableOrZero(run + i, begin + i * kRun, kRun);
-      }
-    }
+  // Before the steps of `count` runs, at most kLanes.
+  void Prepare(uint64_t run, uint64_t count) {
+    first_prepared_ = run;
+    const Float factors = LoadRuns<L>(job_.factors + run, count);
+    usual_ = !kChecksFactors || AllBetween<L>(factors, kSmallestFactor<kTransform>, kLargestFactor<kTransform>);
+    const Factor<L> prepared = FactorOf(factors, kHasZero ? LoadRuns<L>(job_.zeros + run, count) : factors);
+    if constexpr (kDivides) L::StoreFloats(reciprocals_, prepared.reciprocal);
+    if constexpr (kHasAddend) L::StoreFloats(addends_, prepared.addend);
+    if constexpr (kByWords) L::StoreFloats(words_, prepared.word);
   }
 
-  // Any runs, from the first element of one on.
-  void Rest(uint64_t run, uint64_t begin, uint64_t count) { Portable(run, begin, count); }
+  // A step of prepared runs, of kRun elements or, if kRun is kStep, a multiple of it. False, and nothing written, if it
+  // needs SlowStep.
+  template <size_t kRun>
+  [[gnu::always_inline]] bool PreparedStep(uint64_t run, uint64_t begin) const {
+    return usual_ && QuickStep(job_.values + begin * kValueBytes, Spread<kRun, 0>(run), Spread<kRun, 1>(run),
+                               Spread<kRun, 2>(run), Spread<kRun, 3>(run), CodesAt(begin));
+  }
+  template <size_t kRun>
+  [[gnu::noinline]] void SlowStep(uint64_t run, uint64_t begin) {
+    if (usual_) {
+      Exact(run, begin, Spread<kRun, 0>(run), Spread<kRun, 1>(run), Spread<kRun, 2>(run), Spread<kRun, 3>(run));
+      return;
+    }
+    for (size_t i = 0; i < L::kStep / kRun; ++i) OneRun(run + i, begin + i * kRun, kRun);
+  }
 
  private:
+  static constexpr bool kHasZero = kTransform == Transform::kDivideAddZero;
+
+  std::byte* CodesAt(uint64_t index) const { return job_.codes + index * Format::kBits / 8; }
+
+  static Factor<L> FactorOf(Float factor, Float zero) {
+    Factor<L> all{factor, factor, zero, factor};
+    if constexpr (kDivides) all.reciprocal = L::Divide(L::Splat(1.0f), factor);
+    if constexpr (kDivides && kUnsignedZero) all.addend = LargestOfQuotientZero<L>(factor);
+    if constexpr (kByWords) {
+      const Float scale = L::Splat(WordFormat<Format>::kBins.scale);
+      all.word = kDivides ? L::Divide(scale, factor) : L::Multiply(scale, factor);
+    }
+    return all;
+  }
+
   template <size_t kRun, size_t kRegister>
-  static Factor<L> Spread(typename L::Compact factors, typename L::Compact reciprocals, typename L::Compact zeros) {
+  Factor<L> Spread(uint64_t run) const {
     constexpr bool kInterleaved = L::template kInterleaved<Values>;
-    return {L::template Spread<kRun, kRegister, kInterleaved>(factors),
-            L::template Spread<kRun, kRegister, kInterleaved>(reciprocals),
-            L::template Spread<kRun, kRegister, kInterleaved>(zeros)};
+    const uint64_t index = run - first_prepared_;
+    Factor<L> all;
+    all.factor = L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.factors + run);
+    if constexpr (kDivides) all.reciprocal = L::template SpreadRuns<kRun, kRegister, kInterleaved>(reciprocals_ + index);
+    if constexpr (kHasAddend) all.addend = L::template SpreadRuns<kRun, kRegister, kInterleaved>(addends_ + index);
+    if constexpr (kByWords) all.word = L::template SpreadRuns<kRun, kRegister, kInterleaved>(words_ + index);
+    return all;
   }
 
   // The quotient by one correction of x · (1 / s), which is x / s rounded once, but for quotients that are too small
@@ -117,17 +157,48 @@ class Encoder {
   static Float Transformed(Float x, const Factor<L>& f) {
     Float y = L::Multiply(x, kDivides ? f.reciprocal : f.factor);
     if constexpr (kDivides) y = L::MultiplyAdd(L::NegatedMultiplyAdd(f.factor, y, x), f.reciprocal, y);
-    if constexpr (kTransform == Transform::kDivideAddZero) y = L::Add(y, f.zero);
+    if constexpr (kHasZero) y = L::Add(y, f.addend);
     return y;
+  }
+
+  // Something of the sign that the code will have: of quotients the value, because those that are 0 have lost theirs.
+  static Float Signed(Float x, Float y, const Factor<L>& f) {
+    if constexpr (kDivides) return kUnsignedZero ? L::Add(x, f.addend) : x;
+    return kUnsignedZero ? L::Add(y, L::Splat(0.0f)) : y;
+  }
+
+  [[gnu::always_inline]] bool QuickStep(const std::byte* values, const Factor<L>& f0, const Factor<L>& f1,
+                                        const Factor<L>& f2, const Factor<L>& f3, std::byte* codes) const {
+    for (size_t line = 0; line < L::kStep * kValueBytes; line += kCacheLineBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(values) + job_.next_distance + line, _MM_HINT_T1);
+    }
+    if constexpr (kByWords) {
+      return WordStep(values, f0, f1, f2, f3, codes);
+    } else {
+      return Step(values, f0, f1, f2, f3, codes);
+    }
+  }
+
+  // False, and nothing written, if a value's word leaves its code open.
+  [[gnu::always_inline]] bool WordStep(const std::byte* values, const Factor<L>& f0, const Factor<L>& f1,
+                                       const Factor<L>& f2, const Factor<L>& f3, std::byte* codes) const {
+    Float x0, x1, x2, x3;
+    L::template LoadPair<Values>(values, x0, x1);
+    L::template LoadPair<Values>(values + 2 * L::kLanes * kValueBytes, x2, x3);
+    const Int c0 = L::RoundDown(L::Multiply(x0, f0.word));
+    const Int c1 = L::RoundDown(L::Multiply(x1, f1.word));
+    const Int c2 = L::RoundDown(L::Multiply(x2, f2.word));
+    const Int c3 = L::RoundDown(L::Multiply(x3, f3.word));
+    Int bytes;
+    if (!word_codec_.Encode(L::PackWords(c0, c1), L::PackWords(c2, c3), bytes)) return false;
+    StoreCodes<L, Format>(codes, L::template InOrder<L::template kInterleaved<Values>>(bytes));
+    return true;
   }
 
   // False, and nothing written, if the codec does not cover the values.
   [[gnu::always_inline]] bool Step(const std::byte* values, const Factor<L>& f0, const Factor<L>& f1,
                                    const Factor<L>& f2, const Factor<L>& f3, std::byte* codes) const {
     constexpr bool kInterleaved = L::template kInterleaved<Values>;
-    for (size_t line = 0; line < L::kStep * kValueBytes; line += kCacheLineBytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(values) + job_.next_distance + line, _MM_HINT_T0);
-    }
     Float x0, x1, x2, x3;
     L::template LoadPair<Values>(values, x0, x1);
     L::template LoadPair<Values>(values + 2 * L::kLanes * kValueBytes, x2, x3);
@@ -151,16 +222,24 @@ class Encoder {
         if (L::AnyEqualWords(L::MinWords(low_words, high_words), L::SplatWords(0x8000))) return false;
       }
       Int bytes = codec_.Finish(Codec<L, Format>::PackBytes(low_words, high_words));
-      if constexpr (Format::kKind == ElementKind::kMiniFloat) {
-        bytes = L::Or(bytes, kDivides ? codec_.Signs(x0, x1, x2, x3) : codec_.Signs(y0, y1, y2, y3));
+      if constexpr (kHasSigns) {
+        bytes = L::Or(bytes, Codec<L, Format>::Signs(Signed(x0, y0, f0), Signed(x1, y1, f1), Signed(x2, y2, f2),
+                                                     Signed(x3, y3, f3)));
       }
       StoreCodes<L, Format>(codes, L::template InOrder<kInterleaved>(bytes));
     }
     return true;
   }
 
+  // A step that QuickStep does not cover.
+  [[gnu::noinline]] void Exact(uint64_t run, uint64_t begin, const Factor<L>& f0, const Factor<L>& f1,
+                               const Factor<L>& f2, const Factor<L>& f3) const {
+    if (kByWords && Step(job_.values + begin * kValueBytes, f0, f1, f2, f3, CodesAt(begin))) return;
+    Portable(run, begin, L::kStep);
+  }
+
   // Fewer elements than a step: the step on a copy, zeros behind them.
-  void Tail(uint64_t run, uint64_t begin, uint64_t count, const Factor<L>& splat) {
+  [[gnu::noinline]] void Tail(uint64_t run, uint64_t begin, uint64_t count, const Factor<L>& splat) const {
     alignas(64) std::byte values[L::kStep * kValueBytes] = {};
     alignas(64) std::byte codes[L::kStep * Format::kBits / 8];
     std::memcpy(values, job_.values + begin * kValueBytes, count * kValueBytes);
@@ -171,19 +250,7 @@ class Encoder {
     const size_t bits = count * Format::kBits;
     // nf4 and fp4_bnb pad with the code of 0, the others with zero bits.
     if (!Format::kFirstInHighNibble && bits % 8 != 0) codes[bits / 8] &= static_cast<std::byte>((1u << bits % 8) - 1);
-    std::memcpy(job_.codes + begin * Format::kBits / 8, codes, (bits + 7) / 8);
-  }
-
-  // Whether a value may be so small that its quotient is 0.
-  bool MayLoseSign(uint64_t begin, uint64_t count) const {
-    if (!job_.unsigned_zero || std::is_same_v<Values, Float16Values>) return false;
-    constexpr uint32_t kSmallestSafe = std::bit_cast<uint32_t>(0x1p-149f * kLargestFactor<kTransform>);
-    bool may = false;
-    for (uint64_t i = begin; i < begin + count; ++i) {
-      const uint32_t magnitude = std::bit_cast<uint32_t>(LoadValue<Values>(job_.values, i)) & 0x7fffffffu;
-      may |= magnitude - 1 < kSmallestSafe - 1;
-    }
-    return may;
+    std::memcpy(CodesAt(begin), codes, (bits + 7) / 8);
   }
 
   // Whether nothing is left of the values when subnormals are flushed.
@@ -195,39 +262,44 @@ class Encoder {
     return true;
   }
 
-  void PortableOrZero(uint64_t run, uint64_t begin, uint64_t count) {
-    if constexpr (kTransform == Transform::kMultiplyFtz) {
-      if (job_.factors[run] == std::numeric_limits<float>::infinity()) {
-        OneRun(run, begin, count);
-        return;
-      }
-    }
-    Portable(run, begin, count);
-  }
-
   [[gnu::noinline]] void Portable(uint64_t run, uint64_t begin, uint64_t count) const {
     EncodeJob part = job_;
     part.values += begin * kValueBytes;
     part.codes += begin * Format::kBits / 8;
     part.element_count = count;
     part.factors += run;
-    if (kTransform == Transform::kDivideAddZero) part.zeros += run;
+    if (kHasZero) part.zeros += run;
     PortableEncodeOf<kTransform, Format, Values>(part);
   }
 
   const EncodeJob& job_;
   Codec<L, Format> codec_;
+  [[no_unique_address]] std::conditional_t<kByWords, WordCodec<L, Format>, NoWordCodec> word_codec_;
+  // Of the prepared runs, from the first on.
+  uint64_t first_prepared_ = 0;
+  bool usual_ = false;
+  alignas(64) float reciprocals_[L::kLanes];
+  alignas(64) float addends_[L::kLanes];
+  alignas(64) float words_[L::kLanes];
 };
+
+// False if the encoder does not do such jobs.
+template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
+bool SimdEncodeAs(const EncodeJob& job) {
+  using Kernel = Encoder<L, kTransform, Format, Values, kUnsignedZero>;
+  if (job.run_elements < L::kLanes || !Kernel::CanEncode(job)) return false;
+  Kernel kernel(job);
+  WalkRuns<L>(kernel, job.element_count, job.run_elements);
+  return true;
+}
 
 template <class L, Transform kTransform, class Format, class Values>
 void SimdEncode(const EncodeJob& job) {
-  using Kernel = Encoder<L, kTransform, Format, Values>;
-  if (job.run_elements < L::kLanes || !Kernel::CanEncode(job)) {
-    PortableEncodeOf<kTransform, Format, Values>(job);
-    return;
+  if (SimdEncodeAs<L, kTransform, Format, Values, false>(job)) return;
+  if constexpr (std::is_same_v<Format, Fp4E2m1>) {
+    if (SimdEncodeAs<L, kTransform, Format, Values, true>(job)) return;
   }
-  Kernel kernel(job);
-  WalkRuns<L>(kernel, job.element_count, job.run_elements);
+  PortableEncodeOf<kTransform, Format, Values>(job);
 }
 
 }  // namespace

@@ -139,7 +139,7 @@ struct VectorMethod<L, CompressedTensorsNvfp4<Type>> {
   static Scales<L> Make(const Ranges<L>& run, const ScaleParameters& parameters) {
     const auto quotient = Rounded<L, Type>(L::Divide(run.absmax, L::Splat(parameters.divisor)));
     const auto relative = L::Multiply(L::Splat(parameters.global_scale), quotient);
-    const auto rounded = MagnitudeCodes<L, Fp8E4m3>(relative);
+    const auto rounded = MagnitudeCodes<L, Fp8E4m3>::Of(relative);
     const auto stored =
         L::Select(L::Equal(rounded, L::Splat(0u)), L::Splat(CompressedTensorsNvfp4<Type>::kZeroScale), rounded);
     return {stored, L::Divide(DecodedE4m3<L>(stored), L::Splat(parameters.global_scale)), quotient};

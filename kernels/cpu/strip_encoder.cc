@@ -67,10 +67,13 @@ bool StripEncoder::FindRange(const Strip& strip) {
   const size_t type = FloatTypeIndex(strip.dtype);
   kernels_.absmax[type]({RowValues(strip, 0), strip.row_elements, strip.run_elements}, runs_.absmax.data());
   if (strip.rows > 1) MergeRows(strip);
-  // As bits, because these order as the magnitudes do and NaN is above all of them.
-  uint32_t largest = 0;
-  for (uint64_t i = 0; i < strip.run_count(); ++i)
-    largest = std::max(largest, std::bit_cast<uint32_t>(runs_.absmax[i]));
+  // As bits, because these order as the magnitudes do and NaN is above all of them; signed, because that is what every
+  // x86 has vector comparisons for.
+  int32_t largest = 0;
+  const float* const absmax = runs_.absmax.data();
+  for (uint64_t i = 0, count = strip.run_count(); i < count; ++i) {
+    largest = std::max(largest, std::bit_cast<int32_t>(absmax[i]));
+  }
   const float amax = std::bit_cast<float>(largest);
   if (!std::isfinite(amax)) return false;
   result_.range.amax = std::max(result_.range.amax, amax);
