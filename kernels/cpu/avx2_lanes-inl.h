@@ -60,9 +60,7 @@ struct Avx2Lanes {
   static Float MultiplyAdd(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
   static Float NegatedMultiplyAdd(Float a, Float b, Float c) { return _mm256_fnmadd_ps(a, b, c); }
   // The smaller magnitude; `bound` is positive and not NaN.
-  static Float LimitMagnitude(Float a, Float bound) {
-    return Min(AsFloat(And(Bits(a), Splat(0x7fffffffu))), bound);
-  }
+  static Float LimitMagnitude(Float a, Float bound) { return Min(AsFloat(And(Bits(a), Splat(0x7fffffffu))), bound); }
   static Int Round(Float a) { return _mm256_cvtps_epi32(a); }
   static Int Truncate(Float a) { return _mm256_cvttps_epi32(a); }
   static Float ToFloat(Int a) { return _mm256_cvtepi32_ps(a); }
@@ -300,14 +298,30 @@ struct Avx2Lanes {
 
   // ---- Across lanes ----
 
-  // A step of a tree whose leaves are kLanes registers and whose root has in lane i the largest lane of leaf i. `a` and
-  // `b` have kRuns / 2 leaves each, in turn in their lanes.
-  template <size_t kRuns>
+  // A step of a tree whose leaves are as many registers as each has lanes, and whose root has in lane i the largest
+  // lane of leaf i. `a` and `b` have kLeaves / 2 leaves each, in turn in their lanes.
+  template <size_t kLeaves>
   static Int Combine(Int a, Int b) {
-    if constexpr (kRuns == 2) return Max(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-    if constexpr (kRuns == 4) return Max(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    if constexpr (kLeaves == 2) return Max(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    if constexpr (kLeaves == 4) return Max(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
     return Max(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
   }
+  // The same of 16-bit lanes.
+  template <size_t kLeaves>
+  static Int CombineWords(Int a, Int b) {
+    if constexpr (kLeaves == 2) return MaxWords(_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
+    if constexpr (kLeaves == 4) return MaxWords(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    if constexpr (kLeaves == 8) return MaxWords(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    return MaxWords(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+  }
+  // Of a tree of half as many leaves, in whose halves are different runs: each leaf's two runs, one after the other.
+  static Int JoinHalfRuns(Int words) {
+    const __m128i first = _mm256_castsi256_si128(words);
+    const __m128i second = _mm256_extracti128_si256(words, 1);
+    return _mm256_set_m128i(_mm_unpackhi_epi16(first, second), _mm_unpacklo_epi16(first, second));
+  }
+  static Int LowWords(Int words) { return _mm256_cvtepu16_epi32(_mm256_castsi256_si128(words)); }
+  static Int HighWords(Int words) { return _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1)); }
 
  private:
   // 32 nibbles as bytes, in order.

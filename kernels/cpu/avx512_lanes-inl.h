@@ -277,13 +277,28 @@ struct Avx512Lanes {
 
   // ---- Across lanes ----
 
-  template <size_t kRuns>
+  template <size_t kLeaves>
   static Int Combine(Int a, Int b) {
-    if constexpr (kRuns == 2) return Max(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    if constexpr (kRuns == 4) return Max(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    if constexpr (kLeaves == 2) return Max(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    if constexpr (kLeaves == 4) return Max(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
     // Neighbouring quarters; the first time of the same leaves, the second time of half as many quarters.
     return Max(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
   }
+  template <size_t kLeaves>
+  static Int CombineWords(Int a, Int b) {
+    if constexpr (kLeaves == 2) return MaxWords(_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
+    if constexpr (kLeaves == 4) return MaxWords(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    if constexpr (kLeaves == 8) return MaxWords(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+    return MaxWords(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+  }
+  // The quarters have the first runs of leaves 0 to 7, their second ones, and those of leaves 8 to 15.
+  static Int JoinHalfRuns(Int words) {
+    alignas(64) static constexpr uint16_t kOrder[32] = {0,  8,  1,  9,  2,  10, 3,  11, 4,  12, 5,  13, 6,  14, 7,  15,
+                                                        16, 24, 17, 25, 18, 26, 19, 27, 20, 28, 21, 29, 22, 30, 23, 31};
+    return _mm512_permutexvar_epi16(LoadInts(kOrder), words);
+  }
+  static Int LowWords(Int words) { return _mm512_cvtepu16_epi32(_mm512_castsi512_si256(words)); }
+  static Int HighWords(Int words) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(words, 1)); }
 
  private:
   static __m256i LoadHalf(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }

@@ -98,9 +98,8 @@ class Decoder {
   template <size_t kRun, size_t kRegister>
   Restorer<L> Spread(uint64_t run) const {
     const Float scale = L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.scales + run);
-    const Float zero = job_.zeros == nullptr
-                           ? L::Splat(0.0f)
-                           : L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.zeros + run);
+    const Float zero = job_.zeros == nullptr ? L::Splat(0.0f)
+                                             : L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.zeros + run);
     return {L::Multiply(scale, L::Splat(Levels<L, Format>::kFactor)), zero};
   }
 

@@ -41,7 +41,7 @@ void PortableEncodeOf(const EncodeJob& job) {
 template <class L>
 inline typename L::Float LargestOfQuotientZero(typename L::Float divisor) {
   const auto below_normal = L::Truncate(L::Multiply(divisor, L::Splat(0.5f)));
-  const auto normal = L::Bits(L::Multiply(L::Multiply(divisor, L::Splat(0x1p-75f)), L::Splat(0x1p-75f)));
+  const auto normal = L::Subtract(L::Bits(divisor), L::Splat(150u << 23));
   return L::AsFloat(L::Select(L::Greater(L::Splat(0x1p24f), divisor), below_normal, normal));
 }
 
@@ -90,21 +90,24 @@ class Encoder {
       // No call within, because it would take the constants out of their registers.
       while (i < end && QuickStep(job_.values + i * kValueBytes, splat, splat, splat, splat, CodesAt(i))) i += L::kStep;
       if (i == end) break;
-      Exact(run, i, splat, splat, splat, splat);
+      ExactOfOneRun(run, i, splat);
       i += L::kStep;
     }
     if (count % L::kStep != 0) Tail(run, end, count % L::kStep, splat);
   }
 
-  // Before the steps of `count` runs, at most kLanes.
+  // Before the steps of `count` runs, at most kLanes: what QuickStep needs of them.
   void Prepare(uint64_t run, uint64_t count) {
     first_prepared_ = run;
     const Float factors = LoadRuns<L>(job_.factors + run, count);
     usual_ = !kChecksFactors || AllBetween<L>(factors, kSmallestFactor<kTransform>, kLargestFactor<kTransform>);
-    const Factor<L> prepared = FactorOf(factors, kHasZero ? LoadRuns<L>(job_.zeros + run, count) : factors);
-    if constexpr (kDivides) L::StoreFloats(reciprocals_, prepared.reciprocal);
-    if constexpr (kHasAddend) L::StoreFloats(addends_, prepared.addend);
-    if constexpr (kByWords) L::StoreFloats(words_, prepared.word);
+    if constexpr (kByWords) {
+      L::StoreFloats(words_, WordFactor(factors));
+    } else {
+      const Factor<L> prepared = FactorOf(factors, kHasZero ? LoadRuns<L>(job_.zeros + run, count) : factors);
+      if constexpr (kDivides) L::StoreFloats(reciprocals_, prepared.reciprocal);
+      if constexpr (kHasAddend) L::StoreFloats(addends_, prepared.addend);
+    }
   }
 
   // A step of prepared runs, of kRun elements or, if kRun is kStep, a multiple of it. False, and nothing written, if it
@@ -116,11 +119,17 @@ class Encoder {
   }
   template <size_t kRun>
   [[gnu::noinline]] void SlowStep(uint64_t run, uint64_t begin) {
-    if (usual_) {
-      Exact(run, begin, Spread<kRun, 0>(run), Spread<kRun, 1>(run), Spread<kRun, 2>(run), Spread<kRun, 3>(run));
+    if (!usual_) {
+      for (size_t i = 0; i < L::kStep / kRun; ++i) OneRun(run + i, begin + i * kRun, kRun);
       return;
     }
-    for (size_t i = 0; i < L::kStep / kRun; ++i) OneRun(run + i, begin + i * kRun, kRun);
+    if constexpr (kByWords) {
+      if (Step(job_.values + begin * kValueBytes, ExactSpread<kRun, 0>(run), ExactSpread<kRun, 1>(run),
+               ExactSpread<kRun, 2>(run), ExactSpread<kRun, 3>(run), CodesAt(begin))) {
+        return;
+      }
+    }
+    Portable(run, begin, L::kStep);
   }
 
  private:
@@ -128,27 +137,38 @@ class Encoder {
 
   std::byte* CodesAt(uint64_t index) const { return job_.codes + index * Format::kBits / 8; }
 
+  static Float WordFactor(Float factor) {
+    const Float scale = L::Splat(WordFormat<Format>::kBins.scale);
+    return kDivides ? L::Divide(scale, factor) : L::Multiply(scale, factor);
+  }
   static Factor<L> FactorOf(Float factor, Float zero) {
     Factor<L> all{factor, factor, zero, factor};
     if constexpr (kDivides) all.reciprocal = L::Divide(L::Splat(1.0f), factor);
     if constexpr (kDivides && kUnsignedZero) all.addend = LargestOfQuotientZero<L>(factor);
-    if constexpr (kByWords) {
-      const Float scale = L::Splat(WordFormat<Format>::kBins.scale);
-      all.word = kDivides ? L::Divide(scale, factor) : L::Multiply(scale, factor);
-    }
+    if constexpr (kByWords) all.word = WordFactor(factor);
     return all;
   }
 
   template <size_t kRun, size_t kRegister>
+  Float SpreadRuns(const float* runs) const {
+    return L::template SpreadRuns<kRun, kRegister, L::template kInterleaved<Values>>(runs);
+  }
+  template <size_t kRun, size_t kRegister>
   Factor<L> Spread(uint64_t run) const {
-    constexpr bool kInterleaved = L::template kInterleaved<Values>;
     const uint64_t index = run - first_prepared_;
     Factor<L> all;
-    all.factor = L::template SpreadRuns<kRun, kRegister, kInterleaved>(job_.factors + run);
-    if constexpr (kDivides) all.reciprocal = L::template SpreadRuns<kRun, kRegister, kInterleaved>(reciprocals_ + index);
-    if constexpr (kHasAddend) all.addend = L::template SpreadRuns<kRun, kRegister, kInterleaved>(addends_ + index);
-    if constexpr (kByWords) all.word = L::template SpreadRuns<kRun, kRegister, kInterleaved>(words_ + index);
+    if constexpr (kByWords) {
+      all.word = SpreadRuns<kRun, kRegister>(words_ + index);
+    } else {
+      all.factor = SpreadRuns<kRun, kRegister>(job_.factors + run);
+      if constexpr (kDivides) all.reciprocal = SpreadRuns<kRun, kRegister>(reciprocals_ + index);
+      if constexpr (kHasAddend) all.addend = SpreadRuns<kRun, kRegister>(addends_ + index);
+    }
     return all;
+  }
+  template <size_t kRun, size_t kRegister>
+  Factor<L> ExactSpread(uint64_t run) const {
+    return FactorOf(SpreadRuns<kRun, kRegister>(job_.factors + run), L::Splat(0.0f));
   }
 
   // The quotient by one correction of x · (1 / s), which is x / s rounded once, but for quotients that are too small
@@ -169,6 +189,8 @@ class Encoder {
 
   [[gnu::always_inline]] bool QuickStep(const std::byte* values, const Factor<L>& f0, const Factor<L>& f1,
                                         const Factor<L>& f2, const Factor<L>& f3, std::byte* codes) const {
+    // Into the second-level cache, because the first has no room beside a strip; all lines, because a miss of each
+    // fourth while the range is found costs more than it saves here.
     for (size_t line = 0; line < L::kStep * kValueBytes; line += kCacheLineBytes) {
       _mm_prefetch(reinterpret_cast<const char*>(values) + job_.next_distance + line, _MM_HINT_T1);
     }
@@ -232,9 +254,8 @@ class Encoder {
   }
 
   // A step that QuickStep does not cover.
-  [[gnu::noinline]] void Exact(uint64_t run, uint64_t begin, const Factor<L>& f0, const Factor<L>& f1,
-                               const Factor<L>& f2, const Factor<L>& f3) const {
-    if (kByWords && Step(job_.values + begin * kValueBytes, f0, f1, f2, f3, CodesAt(begin))) return;
+  [[gnu::noinline]] void ExactOfOneRun(uint64_t run, uint64_t begin, const Factor<L>& splat) const {
+    if (kByWords && Step(job_.values + begin * kValueBytes, splat, splat, splat, splat, CodesAt(begin))) return;
     Portable(run, begin, L::kStep);
   }
 

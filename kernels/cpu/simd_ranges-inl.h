@@ -1,5 +1,4 @@
-// Ranges of runs. Runs of a few registers are reduced together, a register's lanes full of runs, so that none is
-// reduced alone.
+// Ranges of runs. Short runs are reduced together, a register's lanes full of runs, so that none is reduced alone.
 #pragma once
 
 #include "kernels/cpu/portable_kernels-inl.h"
@@ -19,10 +18,15 @@ class AbsmaxFinder {
   void Find(float* absmax) const {
     const uint64_t run_elements = job_.run_elements;
     uint64_t begin = 0;
-    if ((run_elements % kPerRegister == 0 && run_elements <= 16 * kPerRegister) || run_elements == L::kLanes) {
-      for (; begin + L::kLanes * run_elements <= job_.element_count; begin += L::kLanes * run_elements) {
-        L::StoreFloats(absmax, Widened(Together<L::kLanes>(begin)));
-        absmax += L::kLanes;
+    if (run_elements % kPerRegister == 0 && run_elements <= 16 * kPerRegister) {
+      for (; begin + kLanes * run_elements <= job_.element_count; begin += kLanes * run_elements) {
+        Store(Together<kLanes>(begin, run_elements), absmax);
+        absmax += kLanes;
+      }
+    } else if (kValueBytes == 2 && run_elements == kPerRegister / 2) {
+      for (; begin + kLanes * run_elements <= job_.element_count; begin += kLanes * run_elements) {
+        Store(L::JoinHalfRuns(Together<kLanes / 2>(begin, kPerRegister)), absmax);
+        absmax += kLanes;
       }
     }
     for (; begin < job_.element_count; begin += run_elements) {
@@ -31,17 +35,29 @@ class AbsmaxFinder {
   }
 
  private:
-  // The magnitude bits of kRuns runs from element `begin` on, each in its lanes.
-  template <size_t kRuns>
-  [[gnu::always_inline]] Int Together(uint64_t begin) const {
-    if constexpr (kRuns == 1) {
-      if (kValueBytes == 2 && job_.run_elements == L::kLanes) {
-        return L::And(L::LoadWords(job_.values + begin * kValueBytes), L::Splat(0x7fffu));
-      }
-      return LowerWords(Magnitudes(begin, job_.run_elements));
+  static constexpr size_t kLanes = kPerRegister;  // of a value's width
+
+  // The magnitude bits of `kParts` parts of `part_elements`, whole registers, from element `begin` on, each in its
+  // lane; as long as there are fewer parts than lanes, in as many lanes as are a part's share.
+  template <size_t kParts>
+  [[gnu::always_inline]] Int Together(uint64_t begin, uint64_t part_elements) const {
+    if constexpr (kParts == 1) {
+      return Magnitudes(begin, part_elements);
     } else {
-      const Int first = Together<kRuns / 2>(begin);
-      return L::template Combine<kRuns>(first, Together<kRuns / 2>(begin + kRuns / 2 * job_.run_elements));
+      const Int first = Together<kParts / 2>(begin, part_elements);
+      const Int second = Together<kParts / 2>(begin + kParts / 2 * part_elements, part_elements);
+      if constexpr (kValueBytes == 4) return L::template Combine<kParts>(first, second);
+      return L::template CombineWords<kParts>(first, second);
+    }
+  }
+
+  // A lane's magnitude after another.
+  static void Store(Int magnitudes, float* absmax) {
+    if constexpr (kValueBytes == 4) {
+      L::StoreInts(absmax, magnitudes);
+    } else {
+      L::StoreFloats(absmax, Widened(L::LowWords(magnitudes)));
+      L::StoreFloats(absmax + L::kLanes, Widened(L::HighWords(magnitudes)));
     }
   }
 

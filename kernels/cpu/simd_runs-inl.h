@@ -15,8 +15,8 @@ inline constexpr size_t kFloatTypeIndexOf =
                    : std::is_same_v<Values, Float16Values> ? DataType::kFloat16
                                                            : DataType::kBFloat16);
 
-// Runs whose steps are done with what is prepared for as many runs as a register has lanes. kRun: run_elements, or kStep
-// for multiples of it.
+// Runs whose steps are done with what is prepared for as many runs as a register has lanes. kRun: run_elements, or
+// kStep for multiples of it.
 template <class L, size_t kRun, class Kernel>
 void WalkPrepared(Kernel& kernel, uint64_t element_count, uint64_t run_elements) {
   const uint64_t steps_per_run = std::max<uint64_t>(1, run_elements / L::kStep);

@@ -1,5 +1,5 @@
-// Ranks from 16 bits of a value: scaled and rounded down to an integer, it lies in one of 32 cells of 2048, each with at
-// most one threshold. Only an integer that a threshold has too leaves open on which side of it the value is.
+// Ranks from 16 bits of a value: scaled and rounded down to an integer, it lies in one of 32 cells of 2048, each with
+// at most one threshold. Only an integer that a threshold has too leaves open on which side of it the value is.
 #pragma once
 
 #include <array>
