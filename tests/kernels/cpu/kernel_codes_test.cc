@@ -23,8 +23,10 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelCodesTest);
 
 // ---- Codes ----
 
-enum class Factors { kOne, kOfRun, kPowersOfTwo, kAnyFinite };
-constexpr Factors kAllFactors[] = {Factors::kOne, Factors::kOfRun, Factors::kPowersOfTwo, Factors::kAnyFinite};
+// kOfValues: values are made for the factor, so that what is encoded lies around the edges of codes.
+enum class Factors { kOne, kOfRun, kPowersOfTwo, kAnyFinite, kOfValues };
+constexpr Factors kAllFactors[] = {Factors::kOne, Factors::kOfRun, Factors::kPowersOfTwo, Factors::kAnyFinite,
+                                   Factors::kOfValues};
 
 // `absmax` of the run becomes the element's largest level, or what else a factor may be.
 float FactorOf(Factors factors, bool divides, float absmax, float largest, Random& random) {
@@ -37,6 +39,8 @@ float FactorOf(Factors factors, bool divides, float absmax, float largest, Rando
       return std::ldexp(1.0f, static_cast<int>(random() % 277) - 149);
     case Factors::kAnyFinite:
       return random() % 10 == 0 ? kInfinity : random() % 10 == 0 ? 0.0f : FiniteFloat(random);
+    case Factors::kOfValues:
+      return std::ldexp(1.0f + static_cast<float>(random() % 4096) / 4096, static_cast<int>(random() % 16) - 8);
   }
   return 0;
 }
@@ -58,6 +62,10 @@ class EncodeCase {
       factors[i] = FactorOf(kind, divides, absmax[i], info_.largest, random);
       // Factors are not NaN, and those that multiply small floats are positive or 0.
       if (std::isnan(factors[i])) factors[i] = 1.0f;
+      if (kind == Factors::kOfValues) {
+        MultiplyValues(type_, divides ? factors[i] : 1 / factors[i], std::min(run, count - i * run),
+                       values.data() + i * run * ValueBytes(type_));
+      }
       zeros[i] = static_cast<float>(static_cast<int>(random() % 256) - 128);
     }
     const bool is_integer = info_.kind == ElementKind::kInteger;

@@ -141,6 +141,20 @@ inline void FillValues(size_t type, Data data, Random& random, size_t count, std
   if (type == FloatTypeIndex(DataType::kBFloat16)) FillValues<BFloat16Values>(data, random, count, values);
 }
 
+// Each of the values times `factor`, in their type.
+template <class Values>
+void MultiplyValues(float factor, size_t count, std::byte* values) {
+  using Bits = typename Values::Bits;
+  for (size_t i = 0; i < count; ++i) {
+    StoreValue<Values>(values, i, Values::Widen(LoadUnaligned<Bits>(values + i * sizeof(Bits))) * factor);
+  }
+}
+inline void MultiplyValues(size_t type, float factor, size_t count, std::byte* values) {
+  if (type == FloatTypeIndex(DataType::kFloat32)) MultiplyValues<Float32Values>(factor, count, values);
+  if (type == FloatTypeIndex(DataType::kFloat16)) MultiplyValues<Float16Values>(factor, count, values);
+  if (type == FloatTypeIndex(DataType::kBFloat16)) MultiplyValues<BFloat16Values>(factor, count, values);
+}
+
 constexpr size_t ValueBytes(size_t type) { return type == FloatTypeIndex(DataType::kFloat32) ? 4 : 2; }
 
 inline std::string Name(const char* loop, size_t operation, size_t element, size_t type) {
@@ -152,7 +166,7 @@ inline std::string Name(const char* loop, size_t operation, size_t element, size
 inline std::vector<uint64_t> ElementCounts(uint64_t run_elements, int bits, Random& random) {
   const uint64_t rest = random() % run_elements;
   if (run_elements * static_cast<uint64_t>(bits) % 8 != 0) return {run_elements, rest};
-  const uint64_t runs = std::max<uint64_t>(1, 600 / run_elements);
+  const uint64_t runs = std::max<uint64_t>(1, (run_elements == 64 ? 2200 : 600) / run_elements);
   return {0, rest, run_elements * runs, run_elements * (runs + random() % 4) + rest};
 }
 
