@@ -129,6 +129,13 @@ struct Avx512Lanes {
   static Float LookUpSigned(Table16 table, Int index, Float) { return LookUp(table, index); }
   static Float LookUpPositive(Table16 table, Int index) { return LookUp(table, index); }
   static Int Gather(const uint32_t* table, Int index) { return _mm512_i32gather_epi32(index, table, 4); }
+  // In registers, because gathers are slow on some processors.
+  static Int LookUp128(const uint32_t* table, Int index) {
+    const Mask odd = _mm512_test_epi32_mask(index, Splat(32u));
+    const Int low = _mm512_mask_mov_epi32(LookUp32(table, index), odd, LookUp32(table + 32, index));
+    const Int high = _mm512_mask_mov_epi32(LookUp32(table + 64, index), odd, LookUp32(table + 96, index));
+    return _mm512_mask_mov_epi32(low, _mm512_test_epi32_mask(index, Splat(64u)), high);
+  }
   static Int LoadByteTable(const void* source) { return _mm512_broadcast_i32x4(LoadQuarter(source)); }
   static Int ShuffleBytes(Int table, Int index) { return _mm512_shuffle_epi8(table, index); }
 
@@ -301,6 +308,9 @@ struct Avx512Lanes {
   static Int HighWords(Int words) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(words, 1)); }
 
  private:
+  static Int LookUp32(const uint32_t* table, Int index) {
+    return _mm512_permutex2var_epi32(LoadInts(table), index, LoadInts(table + 16));
+  }
   static __m256i LoadHalf(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }
   static __m128i LoadQuarter(const void* source) { return _mm_loadu_si128(static_cast<const __m128i*>(source)); }
   static void StoreHalf(void* target, __m256i values) { _mm256_storeu_si256(static_cast<__m256i*>(target), values); }

@@ -37,10 +37,10 @@ inline typename L::Float VectorApproxReciprocal(typename L::Float value) {
   const auto mantissa = L::And(bits, L::Splat(0x7fffffu));
   const auto segment = L::template ShiftRight<16>(mantissa);
   const auto offset = L::And(mantissa, L::Splat(0xffffu));
-  const auto slopes = L::Gather(kReciprocalSlopes.data(), segment);
+  const auto slopes = L::LookUp128(kReciprocalSlopes.data(), segment);
   const auto slope = L::template ShiftRight<10>(slopes);
   const auto curvature = L::And(slopes, L::Splat(0x3ffu));
-  const auto sum = L::Add(L::Subtract(L::Gather(kReciprocalConstants.data(), segment), L::Multiply(slope, offset)),
+  const auto sum = L::Add(L::Subtract(L::LookUp128(kReciprocalConstants.data(), segment), L::Multiply(slope, offset)),
                           L::Multiply(curvature, TruncatedSquare<L>(offset)));
   const auto one_to_two = L::AsFloat(L::Or(mantissa, L::Splat(0x3f800000u)));
   const auto estimate = L::Round(L::Divide(L::Splat(0x1p24f), one_to_two));
