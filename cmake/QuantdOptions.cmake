@@ -21,9 +21,12 @@ endif()
 
 add_library(quantd_flags INTERFACE)
 # The bytes are the contract: no fused multiply-add that the source does not ask for.
-target_compile_options(quantd_flags INTERFACE -ffp-contract=off -Wall -Wextra -Wpedantic -Wno-missing-field-initializers $<$<BOOL:${QUANTD_WERROR}>:-Werror>)
+target_compile_options(quantd_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off;-Wall;-Wextra;-Wpedantic;-Wno-missing-field-initializers;$<$<BOOL:${QUANTD_WERROR}>:-Werror>>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wextra;$<$<BOOL:${QUANTD_WERROR}>:-Werror=all-warnings>>")
 target_include_directories(quantd_flags INTERFACE ${CMAKE_SOURCE_DIR})
 if(QUANTD_SANITIZER)
-  target_compile_options(quantd_flags INTERFACE -fsanitize=${QUANTD_SANITIZER} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+  target_compile_options(quantd_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${QUANTD_SANITIZER};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-g>")
   target_link_options(quantd_flags INTERFACE -fsanitize=${QUANTD_SANITIZER})
 endif()

@@ -15,6 +15,8 @@ function(quantd_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock_main)
+  # Also where a library has device code.
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
   if(QUANTD_SANITIZER STREQUAL "thread")
     target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/tsan_mutex.cc)
     target_link_libraries(${name} PRIVATE absl::synchronization)

@@ -19,13 +19,14 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/reciprocal_tables.h"
 #include "kernels/cpu/threshold_bins.h"
-#include "kernels/cpu/value_types.h"
 #include "kernels/cpu/word_bins.h"
+#include "kernels/format/arithmetic.h"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
 #include "kernels/format/format_list.h"
 #include "kernels/format/mx_scales.h"
 #include "kernels/format/strict_scales.h"
+#include "kernels/format/value_types.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")

@@ -1,7 +1,7 @@
 // AVX2: eight floats to a register. Masks are registers too, all bits of a lane set or none.
 #pragma once
 
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {
@@ -141,8 +141,9 @@ struct Avx2Lanes {
   static Int Gather(const uint32_t* table, Int index) {
     return _mm256_i32gather_epi32(reinterpret_cast<const int*>(table), index, 4);
   }
-  // By an index below 128.
+  // By an index below 128, or 256.
   static Int LookUp128(const uint32_t* table, Int index) { return Gather(table, index); }
+  static Int LookUp256(const uint32_t* table, Int index) { return Gather(table, index); }
   // 16 bytes, for ShuffleBytes.
   static Int LoadByteTable(const void* source) { return _mm256_broadcastsi128_si256(LoadHalf(source)); }
   static Int ShuffleBytes(Int table, Int index) { return _mm256_shuffle_epi8(table, index); }

@@ -2,7 +2,7 @@
 // kernels/cpu/avx2_lanes-inl.h, which has the same.
 #pragma once
 
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {
@@ -129,12 +129,16 @@ struct Avx512Lanes {
   static Float LookUpSigned(Table16 table, Int index, Float) { return LookUp(table, index); }
   static Float LookUpPositive(Table16 table, Int index) { return LookUp(table, index); }
   static Int Gather(const uint32_t* table, Int index) { return _mm512_i32gather_epi32(index, table, 4); }
-  // In registers, because gathers are slow on some processors.
+  // By bits 0 to 6, or 0 to 7, of the index. In registers, because gathers are slow on some processors.
   static Int LookUp128(const uint32_t* table, Int index) {
     const Mask odd = _mm512_test_epi32_mask(index, Splat(32u));
     const Int low = _mm512_mask_mov_epi32(LookUp32(table, index), odd, LookUp32(table + 32, index));
     const Int high = _mm512_mask_mov_epi32(LookUp32(table + 64, index), odd, LookUp32(table + 96, index));
     return _mm512_mask_mov_epi32(low, _mm512_test_epi32_mask(index, Splat(64u)), high);
+  }
+  static Int LookUp256(const uint32_t* table, Int index) {
+    const Mask upper = _mm512_test_epi32_mask(index, Splat(128u));
+    return _mm512_mask_mov_epi32(LookUp128(table, index), upper, LookUp128(table + 128, index));
   }
   static Int LoadByteTable(const void* source) { return _mm512_broadcast_i32x4(LoadQuarter(source)); }
   static Int ShuffleBytes(Int table, Int index) { return _mm512_shuffle_epi8(table, index); }

@@ -7,8 +7,8 @@
 #include "kernels/cpu/ggml_blocks.h"
 #include "kernels/cpu/nested_scales.h"
 #include "kernels/cpu/segment_pointers.h"
-#include "kernels/cpu/value_types.h"
 #include "kernels/cpu/zero_points.h"
+#include "kernels/format/value_types.h"
 #include "kernels/scheme/ggml_layout.h"
 
 namespace quantd {

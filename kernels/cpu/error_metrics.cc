@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {

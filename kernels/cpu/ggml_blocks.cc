@@ -1,7 +1,7 @@
 #include "kernels/cpu/ggml_blocks.h"
 
-#include "kernels/cpu/value_types.h"
 #include "kernels/format/ggml.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {

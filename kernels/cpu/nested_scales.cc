@@ -3,11 +3,11 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/value_types.h"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/dynamic8.h"
 #include "kernels/format/mini_float.h"
 #include "kernels/format/strict_scales.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {

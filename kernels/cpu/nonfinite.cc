@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {

@@ -8,12 +8,13 @@
 #include <type_traits>
 
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/arithmetic.h"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
 #include "kernels/format/format_list.h"
 #include "kernels/format/mx_scales.h"
 #include "kernels/format/strict_scales.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {
@@ -139,32 +140,6 @@ inline uint32_t CodeAt(const std::byte* codes, uint64_t index) {
   return window >> bit % 8 & ((1u << Format::kBits) - 1);
 }
 
-template <Transform kTransform>
-inline float Transformed(float value, float factor, float zero) {
-  if constexpr (kTransform == Transform::kMultiply) return value * factor;
-  if constexpr (kTransform == Transform::kMultiplyFtz) return MultiplyFtz(value, factor);
-  if constexpr (kTransform == Transform::kDivide) return value / factor;
-  return value / factor + zero;
-}
-
-// `transformed` of `value`.
-template <class Format>
-inline uint32_t Encoded(float transformed, float value, const EncodeJob& job) {
-  if constexpr (Format::kKind == ElementKind::kMiniFloat) {
-    // Factors are positive, so this changes the sign of NaN only, which processors make differently.
-    const float signed_value = std::copysign(transformed, value);
-    if constexpr (Format::kHasNan) {
-      if (job.ieee_overflow) return Format::EncodeIeee(signed_value);
-    }
-    return Format::Encode(job.unsigned_zero ? signed_value + 0.0f : signed_value);
-  } else if constexpr (Format::kKind == ElementKind::kInteger) {
-    if (transformed != transformed) return 0;
-    return Format::Encode(Clamp(transformed, job.lowest, job.highest));
-  } else {
-    return Format::Encode(transformed);
-  }
-}
-
 template <Transform kTransform, class Format, class Values>
 void PortableEncode(const EncodeJob& job) {
   CodeWriter<Format> writer(job.codes);
@@ -183,14 +158,6 @@ void PortableEncode(const EncodeJob& job) {
   } else {
     writer.Finish(0);
   }
-}
-
-template <Restore kRestore, class Format>
-inline float Restored(uint32_t code, float scale, float zero) {
-  const float level = Format::Decode(code);
-  if constexpr (kRestore == Restore::kMultiplyFtz) return MultiplyFtz(level, scale);
-  if constexpr (kRestore == Restore::kLlmInt8) return level * scale * kLlmInt8Step;
-  return (level - zero) * scale;
 }
 
 template <Restore kRestore, class Format, class Values>
@@ -214,29 +181,6 @@ void PortableDecode(const DecodeJob& job) {
 }
 
 // ---- Tables ----
-
-template <class Format>
-constexpr bool MakesSense(Transform transform) {
-  switch (Format::kKind) {
-    case ElementKind::kLevels:
-      return transform == Transform::kMultiplyFtz || transform == Transform::kDivide;
-    case ElementKind::kMiniFloat:
-      return transform == Transform::kMultiply || transform == Transform::kDivide;
-    case ElementKind::kInteger:
-      return transform == Transform::kDivide || transform == Transform::kDivideAddZero ||
-             (transform == Transform::kMultiplyFtz && Format::kBits == 8);
-    case ElementKind::kCast:
-      return transform == Transform::kMultiply;
-  }
-  return false;
-}
-
-template <class Format>
-constexpr bool MakesSense(Restore restore) {
-  if (restore == Restore::kMultiply) return true;
-  return restore == Restore::kMultiplyFtz ? Format::kKind == ElementKind::kLevels
-                                          : Format::kKind == ElementKind::kInteger && Format::kBits == 8;
-}
 
 // The loops of one target; a target derives from this and hides what it has its own of.
 struct PortableLoops {

@@ -13,7 +13,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/float_environment.h"
 #include "kernels/cpu/known_answers.h"
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 #include "kernels/scheme/batch_layout.h"
 
 namespace quantd {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/value_types.h"
 #include "kernels/format/format_list.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {
@@ -93,8 +93,8 @@ struct Levels<L, Dynamic8> : AnyLevels<L> {
   static void Load(const std::byte* codes, typename L::Float& first, typename L::Float& second) {
     typename L::Int first_codes, second_codes;
     L::template LoadUnsignedBytePair<kInterleaved>(codes, first_codes, second_codes);
-    first = L::AsFloat(L::Gather(kDynamic8LevelBits, first_codes));
-    second = L::AsFloat(L::Gather(kDynamic8LevelBits, second_codes));
+    first = L::AsFloat(L::LookUp256(kDynamic8LevelBits, first_codes));
+    second = L::AsFloat(L::LookUp256(kDynamic8LevelBits, second_codes));
   }
 };
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {

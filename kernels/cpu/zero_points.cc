@@ -1,6 +1,6 @@
 #include "kernels/cpu/zero_points.h"
 
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 namespace {

@@ -26,7 +26,4 @@ struct BitsandbytesRow {
   static constexpr float Restore(uint32_t stored, const ScaleParameters&) { return Float32Scale::FromBits(stored); }
 };
 
-// What LLM.int8 multiplies code · absmax with: the library's literal for 1 / 127.
-inline constexpr float kLlmInt8Step = 7.874015718698502e-3f;
-
 }  // namespace quantd

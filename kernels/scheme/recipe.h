@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/base/data_type.h"
+#include "kernels/format/arithmetic.h"
 #include "kernels/format/scale_types.h"
 #include "kernels/scheme/scheme.h"
 
@@ -26,14 +27,6 @@ enum class ScaleMethod : uint8_t {
   kGgml,  // a block format of its own: codes and scales lie in one array
 };
 inline constexpr size_t kScaleMethodCount = 15;
-
-// What is done to a value before it is clamped and becomes a code. The second operand is RunScale::factor.
-enum class Transform : uint8_t { kMultiply, kMultiplyFtz, kDivide, kDivideAddZero };
-inline constexpr size_t kTransformCount = 4;
-
-// How a code's level becomes a value. kMultiply also subtracts the zero point where there is one.
-enum class Restore : uint8_t { kMultiply, kMultiplyFtz, kLlmInt8 };
-inline constexpr size_t kRestoreCount = 3;
 
 struct Recipe {
   Element element{};

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/value_types.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd::testing {
 namespace {

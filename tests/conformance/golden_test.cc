@@ -1,7 +1,7 @@
-// Every byte of the libraries' own output, on every instruction set.
+// Every byte of the libraries' own output, on every backend.
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "tests/support/every_backend.h"
 #include "tests/support/golden_schemes.h"
 #include "tests/support/tensor_runner.h"
 
@@ -18,7 +18,7 @@ KnownStatistics Known(const ReferenceStatistics& known) {
 
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override { backend_ = MakeCpuBackend(std::string_view(GetParam())).value(); }
+  void SetUp() override { backend_ = MakeBackend(GetParam()); }
 
   // Bytes compared, all equal unless the test has failed.
   uint64_t Check(const std::string& file_name) {
@@ -64,7 +64,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
   std::unique_ptr<Backend> backend_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Targets, Golden, ::testing::ValuesIn(CpuTargets()),
+INSTANTIATE_TEST_SUITE_P(Targets, Golden, ::testing::ValuesIn(BackendNames()),
                          [](const auto& info) { return info.param; });
 
 TEST_P(Golden, EqualsBitsandbytesNf4AndFp4) { EXPECT_EQ(Check("bnb_4bit"), 1'424'884u); }

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "tests/support/every_backend.h"
 #include "tests/support/reference_scheme.h"
 
 namespace quantd::testing {
@@ -22,7 +22,7 @@ void ExpectEqualBytes(const Bytes& actual, const Bytes& expected, const Backend&
 
 Backends EveryTarget() {
   Backends backends;
-  for (const std::string& target : CpuTargets()) backends.push_back(MakeCpuBackend(std::string_view(target)).value());
+  for (const std::string& name : BackendNames()) backends.push_back(MakeBackend(name));
   return backends;
 }
 

@@ -15,7 +15,7 @@ inline constexpr DataType kFloatTypes[] = {DataType::kFloat32, DataType::kFloat1
 
 using Backends = std::vector<std::unique_ptr<Backend>>;
 
-// One on each of CpuTargets().
+// One on each of BackendNames().
 Backends EveryTarget();
 
 std::string Text(const SchemeRequest& request);

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 #include "kernels/cpu/kernel_table.h"
-#include "kernels/cpu/value_types.h"
 #include "kernels/format/format_list.h"
+#include "kernels/format/value_types.h"
 
 namespace quantd {
 

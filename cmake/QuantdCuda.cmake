@@ -1,0 +1,30 @@
+# CUDA is optional: QUANTD_HAS_CUDA says whether kernels/cuda is built. The compiler is CMAKE_CUDA_COMPILER, CUDACXX, nvcc
+# in the path, or what tools/fetch_cuda.sh has put into .deps/cuda.
+set(QUANTD_CUDA AUTO CACHE STRING "Kernels for NVIDIA GPUs: AUTO (where there is a CUDA compiler), ON or OFF")
+set(QUANTD_CUDA_ARCHITECTURES 90-real CACHE STRING "As CMAKE_CUDA_ARCHITECTURES")
+
+set(QUANTD_HAS_CUDA OFF)
+if(NOT QUANTD_CUDA STREQUAL "OFF")
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX} AND EXISTS ${CMAKE_SOURCE_DIR}/.deps/cuda/bin/nvcc)
+    set(CMAKE_CUDA_COMPILER ${CMAKE_SOURCE_DIR}/.deps/cuda/bin/nvcc)
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES ${QUANTD_CUDA_ARCHITECTURES})
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    # CMake 3.25 does not know that nvcc 13 has C++20.
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    endif()
+    find_package(CUDAToolkit REQUIRED)
+    set(QUANTD_HAS_CUDA ON)
+  elseif(QUANTD_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "QUANTD_CUDA=ON, and there is no CUDA compiler: run tools/fetch_cuda.sh, or set CMAKE_CUDA_COMPILER")
+  endif()
+endif()
+
+if(QUANTD_HAS_CUDA AND QUANTD_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${QUANTD_CCACHE})
+endif()

@@ -1,0 +1,115 @@
+// What the device's loops work on, and the loops themselves as functions that launch them. The counterpart of
+// kernels/cpu/kernel_table.h: all pointers are to device memory, and nothing has happened yet when a launch returns.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/base/data_type.h"
+#include "kernels/format/element.h"
+#include "kernels/scheme/recipe.h"
+
+namespace quantd {
+
+// Rows of runs. Rows in bands of `band_rows` share their scales, which lie one band after another, runs from the left.
+struct RunGeometry {
+  uint64_t rows;
+  uint64_t row_elements;
+  uint64_t run_elements;
+  uint64_t band_rows;
+  uint64_t row_code_bytes;  // codes of a row begin at a multiple of it
+
+  constexpr uint64_t row_runs() const { return (row_elements + run_elements - 1) / run_elements; }
+  constexpr uint64_t bands() const { return (rows + band_rows - 1) / band_rows; }
+  constexpr uint64_t run_count() const { return bands() * row_runs(); }
+};
+
+// Magnitude bits: infinity's or above if a value is not finite.
+struct DeviceFindings {
+  uint32_t amax_bits;
+  uint32_t lowest_bits;   // of a value that is at most 0: ordered as its magnitude is
+  uint32_t highest_bits;  // of a value that is at least 0
+};
+
+struct DeviceRangeJob {
+  const std::byte* values;
+  RunGeometry runs;
+  float* absmax;             // one for each run
+  float* lowest;             // the same; null unless zero points are made of them
+  float* highest;            // the same
+  DeviceFindings* findings;  // zeros before; what all runs have found is merged in
+};
+using RangeLaunch = void (*)(const DeviceRangeJob& job, cudaStream_t stream);
+
+struct DeviceScaleJob {
+  uint64_t run_count;
+  const float* absmax;
+  const float* lowest;   // null: symmetric
+  const float* highest;  // the same
+  ScaleParameters parameters;
+  std::byte* stored;
+  float* factors;
+  float* zeros;         // null: symmetric
+  int8_t* zero_points;  // as they are stored; null: they are not, or packed
+};
+using ScaleLaunch = void (*)(const DeviceScaleJob& job, cudaStream_t stream);
+
+struct DeviceRestoreScaleJob {
+  uint64_t run_count;
+  const std::byte* stored;
+  ScaleParameters parameters;
+  float* scales;
+};
+using RestoreScaleLaunch = void (*)(const DeviceRestoreScaleJob& job, cudaStream_t stream);
+
+struct DeviceEncodeJob {
+  const std::byte* values;
+  RunGeometry runs;
+  const float* factors;  // one for each run
+  const float* zeros;    // the same; null: there are none
+  float lowest;
+  float highest;
+  uint32_t code_xor;
+  bool ieee_overflow;
+  bool unsigned_zero;
+  std::byte* codes;
+};
+using EncodeLaunch = void (*)(const DeviceEncodeJob& job, cudaStream_t stream);
+
+struct DeviceDecodeJob {
+  const std::byte* codes;
+  RunGeometry runs;
+  const float* scales;        // one for each run; null: the levels are the values
+  const float* zeros;         // the same; null: there are none
+  const int8_t* zero_points;  // the same as they are stored; null: they are not, or packed
+  uint32_t code_xor;
+  std::byte* values;
+};
+using DecodeLaunch = void (*)(const DeviceDecodeJob& job, cudaStream_t stream);
+
+// Null where a combination makes no sense, or no kernel exists.
+RangeLaunch FindRangeLaunch(DataType values);
+ScaleLaunch FindScaleLaunch(ScaleMethod method, DataType rounding);
+RestoreScaleLaunch FindRestoreScaleLaunch(ScaleMethod method, DataType rounding);
+EncodeLaunch FindEncodeLaunch(Transform transform, Element element, DataType values);
+DecodeLaunch FindDecodeLaunch(Restore restore, Element element, DataType values);
+
+// Their parts, each in a file of its own so that they compile side by side.
+EncodeLaunch FindEncodeLaunchOfLevels(Transform transform, Element element, DataType values);
+EncodeLaunch FindEncodeLaunchOfMiniFloats(Transform transform, Element element, DataType values);
+EncodeLaunch FindEncodeLaunchOfIntegers(Transform transform, Element element, DataType values);
+EncodeLaunch FindEncodeLaunchOfCasts(Transform transform, Element element, DataType values);
+
+// Zero points of bands of 8 rows, packed down the columns: one 32-bit word for each run of a band.
+struct DevicePackJob {
+  uint64_t rows;
+  uint64_t row_runs;
+  float* zeros;     // one for each run of each row
+  uint32_t* words;  // one for each run of each band of 8 rows
+};
+void LaunchPackZeroPoints(const DevicePackJob& job, cudaStream_t stream);
+void LaunchUnpackZeroPoints(const DevicePackJob& job, cudaStream_t stream);
+
+}  // namespace quantd

@@ -1,0 +1,36 @@
+#include "kernels/cuda/device_memory.h"
+
+#include "kernels/cuda/cuda_status.h"
+
+namespace quantd {
+
+absl::Status DeviceBuffer::Reserve(uint64_t bytes) {
+  if (bytes <= bytes_) return absl::OkStatus();
+  memory_.reset();
+  bytes_ = 0;
+  void* memory = nullptr;
+  if (const cudaError_t error = cudaMalloc(&memory, bytes); error != cudaSuccess) {
+    cudaGetLastError();  // it would be reported again by the next launch
+    return StatusOf(error, "allocating memory of the GPU");
+  }
+  memory_.reset(static_cast<std::byte*>(memory));
+  bytes_ = bytes;
+  return absl::OkStatus();
+}
+
+void DeviceBuffer::Free::operator()(std::byte* memory) const { cudaFree(memory); }
+
+absl::StatusOr<Stream> Stream::Make() {
+  cudaStream_t made = nullptr;
+  if (const absl::Status status = StatusOf(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream");
+      !status.ok()) {
+    return status;
+  }
+  Stream stream;
+  stream.stream_.reset(made);
+  return stream;
+}
+
+void Stream::Destroy::operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
+
+}  // namespace quantd

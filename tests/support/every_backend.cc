@@ -1,0 +1,25 @@
+#include "tests/support/every_backend.h"
+
+#include "kernels/cpu/cpu_backend.h"
+#if QUANTD_HAS_CUDA
+#include "kernels/cuda/cuda_backend.h"
+#endif
+
+namespace quantd::testing {
+
+std::vector<std::string> BackendNames() {
+  std::vector<std::string> names = CpuTargets();
+#if QUANTD_HAS_CUDA
+  if (CudaDeviceCount() > 0) names.emplace_back("cuda");
+#endif
+  return names;
+}
+
+std::unique_ptr<Backend> MakeBackend(const std::string& name) {
+#if QUANTD_HAS_CUDA
+  if (name == "cuda") return MakeCudaBackend(0, MakeCpuBackend()).value();
+#endif
+  return MakeCpuBackend(std::string_view(name)).value();
+}
+
+}  // namespace quantd::testing

@@ -1,0 +1,18 @@
+// The backends of this machine, by name.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/backend/backend.h"
+
+namespace quantd::testing {
+
+// CpuTargets(), and "cuda" where it was built and there is a GPU.
+std::vector<std::string> BackendNames();
+
+// One of them.
+std::unique_ptr<Backend> MakeBackend(const std::string& name);
+
+}  // namespace quantd::testing
