@@ -1,5 +1,5 @@
 #!/bin/sh
-# Formats every C++ file in place; with --check it only says which would change.
+# Formats every C++ and CUDA file in place; with --check it only says which would change.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/common.sh
@@ -11,4 +11,4 @@ case ${1:-} in
   *) mode="-i" ;;
 esac
 # shellcheck disable=SC2086  # two words
-find kernels proto server client tests \( -name '*.h' -o -name '*.cc' \) -print0 | xargs -0 -r clang-format-19 $mode
+find kernels proto server client tests \( -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print0 | xargs -0 -r clang-format-19 $mode
