@@ -309,7 +309,7 @@ class CudaBackend final : public Backend {
     if (!workspace.ok()) return workspace.status();
     BatchResult result;
     bool has_nonfinite = false;
-    const absl::Status status = RunOn(plan, batch, **workspace, result, has_nonfinite);
+    absl::Status status = RunOn(plan, batch, **workspace, result, has_nonfinite);
     GiveBack(*std::move(workspace));
     if (!status.ok()) return status;
     if (has_nonfinite) return rest_->Run(plan, batch, cancelled);

@@ -1,5 +1,6 @@
 #include "kernels/cuda/device_memory.h"
 
+#include "kernels/base/status_macros.h"
 #include "kernels/cuda/cuda_status.h"
 
 namespace quantd {
@@ -22,10 +23,7 @@ void DeviceBuffer::Free::operator()(std::byte* memory) const { cudaFree(memory);
 
 absl::StatusOr<Stream> Stream::Make() {
   cudaStream_t made = nullptr;
-  if (const absl::Status status = StatusOf(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream");
-      !status.ok()) {
-    return status;
-  }
+  QUANTD_RETURN_IF_ERROR(StatusOf(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream"));
   Stream stream;
   stream.stream_.reset(made);
   return stream;

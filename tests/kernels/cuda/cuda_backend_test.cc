@@ -12,6 +12,8 @@
 namespace quantd::testing {
 namespace {
 
+constexpr uint64_t kColumns = 512;
+
 // Counts what the GPU has left to it.
 class CountingBackend final : public Backend {
  public:
@@ -39,7 +41,7 @@ class CudaBackendTest : public ::testing::Test {
   // Of bfloat16 values there and back, on what `backend_` is.
   SegmentBytes ThereAndBack(const SchemeRequest& request, const std::vector<float>& values,
                             const KnownStatistics& known) {
-    const std::vector<uint64_t> shape = {values.size() / 512, 512};
+    const std::vector<uint64_t> shape = {values.size() / kColumns, kColumns};
     const Plan plan = PlanOrDie(request, Direction::kQuantize, DataType::kBFloat16, shape, known);
     SegmentBytes made = RunTensor(*backend_, plan, {{"values", Narrowed(values, DataType::kBFloat16)}}).outputs;
     const Plan back = PlanOrDie(FullyResolved(plan.scheme), Direction::kDequantize, DataType::kBFloat16, shape);
@@ -66,7 +68,7 @@ std::vector<std::pair<std::string, KnownStatistics>> PresetsOfTheGpu() {
 
 TEST_F(CudaBackendTest, LeavesNoFiniteBatchOfAPresetToTheCpu) {
   std::mt19937_64 random = MakeRandom(11);
-  const std::vector<float> values = RandomTensor(random, 256 * 512, 64);
+  const std::vector<float> values = RandomTensor(random, 256 * kColumns, 64);
   for (const auto& [preset, known] : PresetsOfTheGpu()) {
     ThereAndBack({preset, {}, 0}, values, known);
     EXPECT_EQ(calls_.exchange(0), 0) << preset;
@@ -74,7 +76,7 @@ TEST_F(CudaBackendTest, LeavesNoFiniteBatchOfAPresetToTheCpu) {
 }
 
 TEST_F(CudaBackendTest, LeavesBatchesThatAreNotFiniteToTheCpu) {
-  std::vector<float> values(512 * 512, 1.0f);
+  std::vector<float> values(512 * kColumns, 1.0f);
   values[77777] = NAN;
   const SchemeRequest request{"nf4", {{"nonfinite", "saturate"}}, 0};
   const SegmentBytes of_gpu = ThereAndBack(request, values, {});
@@ -85,11 +87,12 @@ TEST_F(CudaBackendTest, LeavesBatchesThatAreNotFiniteToTheCpu) {
 
 TEST_F(CudaBackendTest, ManyThreadsMakeTheBytesOfOne) {
   std::mt19937_64 random = MakeRandom(13);
-  const std::vector<float> values = RandomTensor(random, 1024 * 512, 64);
+  const std::vector<float> values = RandomTensor(random, 1024 * kColumns, 64);
   const SegmentBytes expected = ThereAndBack({"bnb-nf4", {}, 0}, values, {});
   std::vector<SegmentBytes> made(8);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(made.size());
     for (SegmentBytes& one : made) {
       threads.emplace_back([&] { one = ThereAndBack({"bnb-nf4", {}, 0}, values, {}); });
     }
