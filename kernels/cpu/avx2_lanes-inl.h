@@ -141,9 +141,16 @@ struct Avx2Lanes {
   static Int Gather(const uint32_t* table, Int index) {
     return _mm256_i32gather_epi32(reinterpret_cast<const int*>(table), index, 4);
   }
-  // By an index below 128, or 256.
+  // By an index below 128.
   static Int LookUp128(const uint32_t* table, Int index) { return Gather(table, index); }
-  static Int LookUp256(const uint32_t* table, Int index) { return Gather(table, index); }
+  // The pair of registers whose lanes 16 bytes choose. One load for each, because gathers are slower on some
+  // processors.
+  template <bool kInterleavedPair>
+  static void LookUpBytePair(const uint32_t* table, const std::byte* bytes, Int& first, Int& second) {
+    constexpr size_t kStride = kInterleavedPair ? 2 : 1;
+    first = LookUpBytes<kStride>(table, bytes);
+    second = LookUpBytes<kStride>(table, bytes + (kInterleavedPair ? 1 : kLanes));
+  }
   // 16 bytes, for ShuffleBytes.
   static Int LoadByteTable(const void* source) { return _mm256_broadcastsi128_si256(LoadHalf(source)); }
   static Int ShuffleBytes(Int table, Int index) { return _mm256_shuffle_epi8(table, index); }
@@ -259,12 +266,6 @@ struct Avx2Lanes {
     first = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
     second = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
   }
-  template <bool kInterleavedPair>
-  static void LoadUnsignedBytePair(const std::byte* source, Int& first, Int& second) {
-    const __m128i bytes = PairOrder<kInterleavedPair>(LoadHalf(source));
-    first = _mm256_cvtepu8_epi32(bytes);
-    second = _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes));
-  }
 
   // A table of 16 values of 16 bits, and a step's values looked up and stored.
   struct WordTable16 {
@@ -327,6 +328,14 @@ struct Avx2Lanes {
   static Int HighWords(Int words) { return _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1)); }
 
  private:
+  template <size_t kStride>
+  static Int LookUpBytes(const uint32_t* table, const std::byte* bytes) {
+    const auto* const at = reinterpret_cast<const uint8_t*>(bytes);
+    const auto* const entries = reinterpret_cast<const int*>(table);
+    return _mm256_setr_epi32(entries[at[0]], entries[at[kStride]], entries[at[2 * kStride]], entries[at[3 * kStride]],
+                             entries[at[4 * kStride]], entries[at[5 * kStride]], entries[at[6 * kStride]],
+                             entries[at[7 * kStride]]);
+  }
   // 32 nibbles as bytes, in order.
   template <bool kFirstInHighNibble>
   static Int LoadNibbles(const std::byte* source) {

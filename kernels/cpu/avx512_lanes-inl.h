@@ -129,16 +129,18 @@ struct Avx512Lanes {
   static Float LookUpSigned(Table16 table, Int index, Float) { return LookUp(table, index); }
   static Float LookUpPositive(Table16 table, Int index) { return LookUp(table, index); }
   static Int Gather(const uint32_t* table, Int index) { return _mm512_i32gather_epi32(index, table, 4); }
-  // By bits 0 to 6, or 0 to 7, of the index. In registers, because gathers are slow on some processors.
+  // By bits 0 to 6 of the index. In registers, because gathers are slow on some processors.
   static Int LookUp128(const uint32_t* table, Int index) {
     const Mask odd = _mm512_test_epi32_mask(index, Splat(32u));
     const Int low = _mm512_mask_mov_epi32(LookUp32(table, index), odd, LookUp32(table + 32, index));
     const Int high = _mm512_mask_mov_epi32(LookUp32(table + 64, index), odd, LookUp32(table + 96, index));
     return _mm512_mask_mov_epi32(low, _mm512_test_epi32_mask(index, Splat(64u)), high);
   }
-  static Int LookUp256(const uint32_t* table, Int index) {
-    const Mask upper = _mm512_test_epi32_mask(index, Splat(128u));
-    return _mm512_mask_mov_epi32(LookUp128(table, index), upper, LookUp128(table + 128, index));
+  template <bool kInterleavedPair>
+  static void LookUpBytePair(const uint32_t* table, const std::byte* bytes, Int& first, Int& second) {
+    const __m256i ordered = PairOrder<kInterleavedPair>(LoadHalf(bytes));
+    first = LookUp256(table, _mm512_cvtepu8_epi32(_mm256_castsi256_si128(ordered)));
+    second = LookUp256(table, _mm512_cvtepu8_epi32(_mm256_extracti128_si256(ordered, 1)));
   }
   static Int LoadByteTable(const void* source) { return _mm512_broadcast_i32x4(LoadQuarter(source)); }
   static Int ShuffleBytes(Int table, Int index) { return _mm512_shuffle_epi8(table, index); }
@@ -242,12 +244,6 @@ struct Avx512Lanes {
     first = _mm512_cvtepi8_epi32(_mm256_castsi256_si128(bytes));
     second = _mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1));
   }
-  template <bool kInterleavedPair>
-  static void LoadUnsignedBytePair(const std::byte* source, Int& first, Int& second) {
-    const __m256i bytes = PairOrder<kInterleavedPair>(LoadHalf(source));
-    first = _mm512_cvtepu8_epi32(_mm256_castsi256_si128(bytes));
-    second = _mm512_cvtepu8_epi32(_mm256_extracti128_si256(bytes, 1));
-  }
   template <bool kInterleavedPair, int kShift>
   static void LoadFloat8Pair(const std::byte* source, Float& first, Float& second) {
     const Int words = _mm512_cvtepi8_epi16(PairOrder<kInterleavedPair>(LoadHalf(source)));
@@ -312,6 +308,10 @@ struct Avx512Lanes {
   static Int HighWords(Int words) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(words, 1)); }
 
  private:
+  static Int LookUp256(const uint32_t* table, Int index) {
+    const Mask upper = _mm512_test_epi32_mask(index, Splat(128u));
+    return _mm512_mask_mov_epi32(LookUp128(table, index), upper, LookUp128(table + 128, index));
+  }
   static Int LookUp32(const uint32_t* table, Int index) {
     return _mm512_permutex2var_epi32(LoadInts(table), index, LoadInts(table + 16));
   }

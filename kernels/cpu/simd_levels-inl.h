@@ -91,10 +91,10 @@ struct Levels<L, Dynamic8> : AnyLevels<L> {
   explicit Levels(const DecodeJob&) {}
   template <bool kInterleaved>
   static void Load(const std::byte* codes, typename L::Float& first, typename L::Float& second) {
-    typename L::Int first_codes, second_codes;
-    L::template LoadUnsignedBytePair<kInterleaved>(codes, first_codes, second_codes);
-    first = L::AsFloat(L::LookUp256(kDynamic8LevelBits, first_codes));
-    second = L::AsFloat(L::LookUp256(kDynamic8LevelBits, second_codes));
+    typename L::Int first_bits, second_bits;
+    L::template LookUpBytePair<kInterleaved>(kDynamic8LevelBits, codes, first_bits, second_bits);
+    first = L::AsFloat(first_bits);
+    second = L::AsFloat(second_bits);
   }
 };
 
