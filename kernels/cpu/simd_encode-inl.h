@@ -15,7 +15,7 @@ template <class L>
 struct Factor {
   typename L::Float factor;
   typename L::Float reciprocal;  // of a divisor
-  typename L::Float addend;      // the zero point, or UnsignedZero's
+  typename L::Float addend;      // the zero point, or LargestOfQuotientZero
   typename L::Float word;        // factor or reciprocal, times WordBins::scale
 };
 

@@ -19,8 +19,8 @@ struct WordBins {
   alignas(64) std::array<uint16_t, 32> entry{};
 };
 
-// The rank is the number of thresholds that a value is above. With `kSigned` these are the thresholds below 0 too, and
-// 0, which is not above itself as an integer, but at least -0 is.
+// The rank is the number of thresholds that a value is above. With `kSigned` the thresholds' negatives count too, and
+// 0, which integers from 0 on are above.
 template <bool kSigned, size_t kCount>
 consteval WordBins MakeWordBins(double scale, const float (&thresholds)[kCount]) {
   constexpr size_t kAll = kSigned ? 2 * kCount : kCount;
