@@ -89,6 +89,10 @@ class Operation {
     zeros_ = layout_.Add(run_bytes);
     findings_ = layout_.Add(sizeof(DeviceFindings));
   }
+  // After a failure copies may still be under way, from and to the caller's memory.
+  ~Operation() { cudaStreamSynchronize(stream_); }
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
 
   // Sets `has_nonfinite` where the batch is for another backend to do again.
   absl::Status Quantize(BatchResult& result, bool& has_nonfinite) {
@@ -103,15 +107,14 @@ class Operation {
                                         stream_);
     QUANTD_RETURN_IF_ERROR(MakeScales());
     QUANTD_RETURN_IF_ERROR(Encode());
-    DeviceFindings findings{};
-    QUANTD_RETURN_IF_ERROR(CopyBack(&findings, At(findings_), sizeof(findings)));
+    QUANTD_RETURN_IF_ERROR(CopyBack(&found_, At(findings_), sizeof(found_)));
     QUANTD_RETURN_IF_ERROR(CopyOutputs());
     QUANTD_RETURN_IF_ERROR(Finish());
     constexpr uint32_t kInfinity = 0x7f800000;
-    has_nonfinite = findings.amax_bits >= kInfinity;
-    result.range.amax = std::bit_cast<float>(findings.amax_bits);
-    if (findings.lowest_bits != 0) result.range.lowest = -std::bit_cast<float>(findings.lowest_bits);
-    result.range.highest = std::bit_cast<float>(findings.highest_bits);
+    has_nonfinite = found_.amax_bits >= kInfinity;
+    result.range.amax = std::bit_cast<float>(found_.amax_bits);
+    if (found_.lowest_bits != 0) result.range.lowest = -std::bit_cast<float>(found_.lowest_bits);
+    result.range.highest = std::bit_cast<float>(found_.highest_bits);
     return absl::OkStatus();
   }
 
@@ -290,6 +293,7 @@ class Operation {
   uint64_t factors_ = 0;
   uint64_t zeros_ = 0;
   uint64_t findings_ = 0;
+  DeviceFindings found_{};
 };
 
 class CudaBackend final : public Backend {
