@@ -79,6 +79,7 @@ struct Avx2Lanes {
   static Int MaxBytes(Int a, Int b) { return _mm256_max_epi8(a, b); }
   static Int MinBytes(Int a, Int b) { return _mm256_min_epi8(a, b); }
   static Int SubtractWords(Int a, Int b) { return _mm256_sub_epi16(a, b); }
+  static Int SubtractSaturatedWords(Int a, Int b) { return _mm256_subs_epu16(a, b); }
   // Of each lane the signed low words' product and the high words', added.
   static Int MultiplyAddWords(Int a, Int b) { return _mm256_madd_epi16(a, b); }
   static Int SubtractBytes(Int a, Int b) { return _mm256_sub_epi8(a, b); }
@@ -118,6 +119,12 @@ struct Avx2Lanes {
     return _mm256_movemask_ps(_mm256_or_ps(_mm256_cmp_ps(a, b, _CMP_UNORD_Q), _mm256_cmp_ps(c, d, _CMP_UNORD_Q))) != 0;
   }
   static bool AnyEqualWords(Int a, Int b) { return _mm256_movemask_epi8(_mm256_cmpeq_epi16(a, b)) != 0; }
+  static bool AnyGreaterWords(Int a, Int b) { return _mm256_movemask_epi8(_mm256_cmpgt_epi16(a, b)) != 0; }
+  // One more where a is greater.
+  static Int CountGreaterWords(Int a, Int b, Int counts) { return _mm256_sub_epi16(counts, _mm256_cmpgt_epi16(a, b)); }
+  static Int AndWhereNotZeroWords(Int where, Int a) {
+    return _mm256_andnot_si256(_mm256_cmpeq_epi16(where, Splat(0u)), a);
+  }
   static bool AnyGreaterBytes(Int a, Int b) { return _mm256_movemask_epi8(_mm256_cmpgt_epi8(a, b)) != 0; }
 
   // ---- Tables ----
@@ -229,6 +236,8 @@ struct Avx2Lanes {
       return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     }
   }
+  // Of words below 256, those of `low` first.
+  static Int BytesOfWords(Int low, Int high) { return _mm256_permute4x64_epi64(PackUnsignedBytes(low, high), 0xd8); }
   // Bytes below 16 become nibbles.
   template <bool kFirstInHighNibble>
   static void StoreNibbles(std::byte* target, Int bytes) {

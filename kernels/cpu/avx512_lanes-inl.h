@@ -74,6 +74,7 @@ struct Avx512Lanes {
   static Int MinBytes(Int a, Int b) { return _mm512_min_epi8(a, b); }
   static Int AddWords(Int a, Int b) { return _mm512_add_epi16(a, b); }
   static Int SubtractWords(Int a, Int b) { return _mm512_sub_epi16(a, b); }
+  static Int SubtractSaturatedWords(Int a, Int b) { return _mm512_subs_epu16(a, b); }
   static Int MultiplyAddWords(Int a, Int b) { return _mm512_madd_epi16(a, b); }
   static Int SubtractBytes(Int a, Int b) { return _mm512_sub_epi8(a, b); }
   template <int kCount>
@@ -88,6 +89,7 @@ struct Avx512Lanes {
   static Int ShiftRightWords(Int a) {
     return _mm512_srli_epi16(a, kCount);
   }
+  static Int ShiftRightWordsBy(Int a, Int counts) { return _mm512_srlv_epi16(a, counts); }
   template <int kCount>
   static Int ShiftRightSigned(Int a) {
     return _mm512_srai_epi32(a, kCount);
@@ -115,6 +117,10 @@ struct Avx512Lanes {
   }
   static bool AnyWordWithout(Int a, Int b, Int bits) {
     return (_mm512_testn_epi16_mask(a, bits) | _mm512_testn_epi16_mask(b, bits)) != 0;
+  }
+  static bool AnyGreaterWords(Int a, Int b) { return _mm512_cmpgt_epi16_mask(a, b) != 0; }
+  static Int AndWhereNotZeroWords(Int where, Int a) {
+    return _mm512_maskz_mov_epi16(_mm512_test_epi16_mask(where, where), a);
   }
   static bool AnyGreaterBytes(Int a, Int b) { return _mm512_cmpgt_epi8_mask(a, b) != 0; }
 
@@ -211,6 +217,9 @@ struct Avx512Lanes {
       const Int order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
       return _mm512_permutexvar_epi32(order, bytes);
     }
+  }
+  static Int BytesOfWords(Int low, Int high) {
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), PackUnsignedBytes(low, high));
   }
   template <bool kFirstInHighNibble>
   static void StoreNibbles(std::byte* target, Int bytes) {

@@ -304,24 +304,5 @@ class Encoder {
   alignas(64) float words_[L::kLanes];
 };
 
-// False if the encoder does not do such jobs.
-template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
-bool SimdEncodeAs(const EncodeJob& job) {
-  using Kernel = Encoder<L, kTransform, Format, Values, kUnsignedZero>;
-  if (job.run_elements < L::kLanes || !Kernel::CanEncode(job)) return false;
-  Kernel kernel(job);
-  WalkRuns<L>(kernel, job.element_count, job.run_elements);
-  return true;
-}
-
-template <class L, Transform kTransform, class Format, class Values>
-void SimdEncode(const EncodeJob& job) {
-  if (SimdEncodeAs<L, kTransform, Format, Values, false>(job)) return;
-  if constexpr (std::is_same_v<Format, Fp4E2m1>) {
-    if (SimdEncodeAs<L, kTransform, Format, Values, true>(job)) return;
-  }
-  PortableEncodeOf<kTransform, Format, Values>(job);
-}
-
 }  // namespace
 }  // namespace quantd

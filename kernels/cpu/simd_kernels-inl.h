@@ -3,12 +3,39 @@
 
 #include "kernels/cpu/portable_kernels-inl.h"
 #include "kernels/cpu/simd_decode-inl.h"
-#include "kernels/cpu/simd_encode-inl.h"
 #include "kernels/cpu/simd_ranges-inl.h"
 #include "kernels/cpu/simd_scales-inl.h"
+#include "kernels/cpu/simd_word_encode-inl.h"
 
 namespace quantd {
 namespace {
+
+// False if there is no such encoder for the job.
+template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
+bool SimdEncodeAs(const EncodeJob& job) {
+  using Floats = Encoder<L, kTransform, Format, Values, kUnsignedZero>;
+  if (job.run_elements < L::kLanes || !Floats::CanEncode(job)) return false;
+  if constexpr (HasWordEncoder<L, Format, Values>()) {
+    using Words = WordEncoder<L, kTransform, Format, kUnsignedZero>;
+    if (Words::CanEncode(job)) {
+      Words words(job);
+      WalkRuns<L>(words, job.element_count, job.run_elements);
+      return true;
+    }
+  }
+  Floats floats(job);
+  WalkRuns<L>(floats, job.element_count, job.run_elements);
+  return true;
+}
+
+template <class L, Transform kTransform, class Format, class Values>
+void SimdEncode(const EncodeJob& job) {
+  if (SimdEncodeAs<L, kTransform, Format, Values, false>(job)) return;
+  if constexpr (std::is_same_v<Format, Fp4E2m1>) {
+    if (SimdEncodeAs<L, kTransform, Format, Values, true>(job)) return;
+  }
+  PortableEncodeOf<kTransform, Format, Values>(job);
+}
 
 // An element without a vector codec or levels of its own runs on the portable loops.
 template <class T>

@@ -24,9 +24,10 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelCodesTest);
 // ---- Codes ----
 
 // kOfValues: values are made for the factor, so that what is encoded lies around the edges of codes.
-enum class Factors { kOne, kOfRun, kPowersOfTwo, kAnyFinite, kOfValues };
-constexpr Factors kAllFactors[] = {Factors::kOne, Factors::kOfRun, Factors::kPowersOfTwo, Factors::kAnyFinite,
-                                   Factors::kOfValues};
+enum class Factors { kOne, kOfRun, kPowersOfTwo, kAnyFinite, kOfValues, kPowersOfTwoOfValues };
+constexpr Factors kAllFactors[] = {Factors::kOne,       Factors::kOfRun,    Factors::kPowersOfTwo,
+                                   Factors::kAnyFinite, Factors::kOfValues, Factors::kPowersOfTwoOfValues};
+constexpr bool AreOfValues(Factors factors) { return factors >= Factors::kOfValues; }
 
 // `absmax` of the run becomes the element's largest level, or what else a factor may be.
 float FactorOf(Factors factors, bool divides, float absmax, float largest, Random& random) {
@@ -41,6 +42,8 @@ float FactorOf(Factors factors, bool divides, float absmax, float largest, Rando
       return random() % 10 == 0 ? kInfinity : random() % 10 == 0 ? 0.0f : FiniteFloat(random);
     case Factors::kOfValues:
       return std::ldexp(1.0f + static_cast<float>(random() % 4096) / 4096, static_cast<int>(random() % 16) - 8);
+    case Factors::kPowersOfTwoOfValues:
+      return std::ldexp(1.0f, static_cast<int>(random() % 40) - 20);
   }
   return 0;
 }
@@ -62,7 +65,7 @@ class EncodeCase {
       factors[i] = FactorOf(kind, divides, absmax[i], info_.largest, random);
       // Factors are not NaN, and those that multiply small floats are positive or 0.
       if (std::isnan(factors[i])) factors[i] = 1.0f;
-      if (kind == Factors::kOfValues) {
+      if (AreOfValues(kind)) {
         MultiplyValues(type_, divides ? factors[i] : 1 / factors[i], std::min(run, count - i * run),
                        values.data() + i * run * ValueBytes(type_));
       }
@@ -129,7 +132,7 @@ TEST_P(KernelCodesTest, CodesAreThoseOfThePortableLoopForAllValuesOf16Bits) {
         EncodeCase encode(transform, element, type);
         if (!encode.exists()) continue;
         for (const Data data : {Data::kAllBits, Data::kEdges}) {
-          for (const Factors factors : {Factors::kOne, Factors::kPowersOfTwo}) {
+          for (const Factors factors : {Factors::kOne, Factors::kPowersOfTwo, Factors::kPowersOfTwoOfValues}) {
             encode.ExpectSameCodes(kernels(), data, factors, 64, 65536, random_);
             if (HasFatalFailure()) return;
           }
