@@ -236,8 +236,8 @@ struct Avx2Lanes {
       return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     }
   }
-  // Of words below 256, those of `low` first.
-  static Int BytesOfWords(Int low, Int high) { return _mm256_permute4x64_epi64(PackUnsignedBytes(low, high), 0xd8); }
+  // Of packed words that were in order before.
+  static Int InOrderOfWords(Int bytes) { return _mm256_permute4x64_epi64(bytes, 0xd8); }
   // Bytes below 16 become nibbles.
   template <bool kFirstInHighNibble>
   static void StoreNibbles(std::byte* target, Int bytes) {

@@ -218,8 +218,8 @@ struct Avx512Lanes {
       return _mm512_permutexvar_epi32(order, bytes);
     }
   }
-  static Int BytesOfWords(Int low, Int high) {
-    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), PackUnsignedBytes(low, high));
+  static Int InOrderOfWords(Int bytes) {
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), bytes);
   }
   template <bool kFirstInHighNibble>
   static void StoreNibbles(std::byte* target, Int bytes) {

@@ -16,7 +16,7 @@ struct Factor {
   typename L::Float factor;
   typename L::Float reciprocal;  // of a divisor
   typename L::Float addend;      // the zero point, or LargestOfQuotientZero
-  typename L::Float word;        // factor or reciprocal, times WordBins::scale
+  typename L::Float word;        // factor or reciprocal, times WordBins::scale (and kWordUnit)
 };
 
 // Where the transforms below are exact enough. Divisors: see Transformed. Multipliers that flush: no subnormal value
@@ -138,7 +138,7 @@ class Encoder {
   std::byte* CodesAt(uint64_t index) const { return job_.codes + index * Format::kBits / 8; }
 
   static Float WordFactor(Float factor) {
-    const Float scale = L::Splat(WordFormat<Format>::kBins.scale);
+    const Float scale = L::Splat(WordFormat<Format>::kBins.scale * kWordUnit);
     return kDivides ? L::Divide(scale, factor) : L::Multiply(scale, factor);
   }
   static Factor<L> FactorOf(Float factor, Float zero) {
@@ -212,9 +212,17 @@ class Encoder {
     const Int c2 = L::RoundDown(L::Multiply(x2, f2.word));
     const Int c3 = L::RoundDown(L::Multiply(x3, f3.word));
     Int bytes;
-    if (!word_codec_.Encode(L::PackWords(c0, c1), L::PackWords(c2, c3), bytes)) return false;
-    StoreCodes<L, Format>(codes, L::template InOrder<L::template kInterleaved<Values>>(bytes));
+    if (!word_codec_.Encode(JoinWords(c0, c1), JoinWords(c2, c3), bytes)) return false;
+    StoreCodes<L, Format>(codes, kJoinsHalves ? L::InOrderOfWords(bytes) : L::template InOrder<false>(bytes));
     return true;
+  }
+
+  // Interleaved values' words lie in order if they are upper halves, which saturate as well.
+  static constexpr bool kJoinsHalves = L::template kInterleaved<Values>;
+  static constexpr float kWordUnit = kJoinsHalves ? 0x1p16f : 1.0f;
+  static Int JoinWords(Int first, Int second) {
+    if constexpr (kJoinsHalves) return L::JoinHalves(L::template ShiftRight<16>(first), second);
+    return L::PackWords(first, second);
   }
 
   // False, and nothing written, if the codec does not cover the values.

@@ -129,7 +129,8 @@ class WordEncoder {
     const float* const first_words = first_words_ + (run - first_prepared_);
     const Int low_codes = CodesOf(low, low_magnitudes, L::Bits(SpreadRuns<kRun, 0>(first_words)));
     const Int high_codes = CodesOf(high, high_magnitudes, L::Bits(SpreadRuns<kRun, 2>(first_words)));
-    StoreCodes<L, Format>(job_.codes + begin * Format::kBits / 8, L::BytesOfWords(low_codes, high_codes));
+    StoreCodes<L, Format>(job_.codes + begin * Format::kBits / 8,
+                          L::InOrderOfWords(L::PackUnsignedBytes(low_codes, high_codes)));
     return true;
   }
   // NaN.
