@@ -11,7 +11,7 @@
 #include "client/cpp/memory_sink.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/stream_transport.h"
-#include "client/cpp/tensor_exchange.h"
+#include "client/cpp/tensor_run.h"
 #include "client/cpp/tensor_task.h"
 #include "client/cpp/wire_convert.h"
 #include "grpcpp/create_channel.h"
@@ -103,14 +103,8 @@ class GrpcClient final : public Client {
   absl::StatusOr<Summary> Run(BulkMethod method, const TensorTask& task, SegmentSink& sink,
                               const CallOptions& options) {
     const absl::Time deadline = absl::Now() + options.timeout;
-    Summary summary;
-    QUANTD_RETURN_IF_ERROR(RunWithRetries(options_.retry, RetryWorld(deadline, options.cancel), [&]() -> AttemptResult {
-      const auto stream = OpenStream(channel_, method, deadline);
-      ExchangeResult result = ExchangeTensor(task, *stream, sink, options);
-      summary = std::move(result.summary);
-      return std::move(result.attempt);
-    }));
-    return summary;
+    return RunTensor(task, sink, options, options_.retry, RetryWorld(deadline, options.cancel),
+                     [&] { return OpenStream(channel_, method, deadline); });
   }
 
   absl::Status CallUnary(const std::function<grpc::Status(grpc::ClientContext&)>& call) {

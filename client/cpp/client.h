@@ -74,7 +74,7 @@ struct Summary {
   std::optional<float> lowest, highest;  // of schemes with zero points
   uint64_t nonfinite_count = 0;
   std::optional<ErrorMetrics> errors;                                 // Quantize, if asked for
-  absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server
+  absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server; of the last connection
   std::string device;
 };
 
@@ -101,8 +101,7 @@ class SegmentSink {
  public:
   virtual ~SegmentSink() = default;
   // Once, before any bytes: the resolved scheme and the segments that will come, with empty `bytes`. `sizes` are
-  // theirs, in bytes. Called again from the start if the call is retried, which happens only before any bytes have
-  // come. A status that is not OK ends the call with it.
+  // theirs, in bytes. A status that is not OK ends the call with it.
   virtual absl::Status Begin(const SchemeRequest& resolved, std::span<const SegmentView> segments,
                              std::span<const uint64_t> sizes) = 0;
   // Bytes [offset, offset + bytes.size()) of a segment; of each segment in order and without gaps. `bytes` is valid
@@ -138,7 +137,7 @@ struct CallOptions {
 };
 
 struct RetryPolicy {
-  uint32_t attempts_max = 5;  // 1: no retry
+  uint32_t attempts_max = 5;  // without a new result; 1: no retry
   absl::Duration first_backoff = absl::Milliseconds(100);
   absl::Duration backoff_max = absl::Seconds(10);
   double multiplier = 2;  // full jitter is applied to each delay; a server's pushback replaces it
@@ -173,8 +172,11 @@ struct SchemeDescription {
 // Safe from any number of threads; each call has its own stream. Calls block.
 //
 // Every call returns the server's status with its reason (quantd::DetailsOf in kernels/base/error.h). Refusals that
-// came before any result (UNAVAILABLE) are retried as RetryPolicy says; a stream that breaks later is not
-// (UNAVAILABLE). DATA_LOSS: a checksum does not fit. INTERNAL: the server broke the protocol.
+// came before any result (UNAVAILABLE) are retried as RetryPolicy says. A call whose connection breaks later goes on
+// over a new one, on this server or another, with the first element whose results have not all come; only with
+// error_metrics, or a statistic that the server itself must find, it is sent again from the start, and what has come
+// already is not handed on twice. FAILED_PRECONDITION: the other server makes other bytes. DATA_LOSS: a checksum does
+// not fit. INTERNAL: the server broke the protocol.
 class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.

@@ -14,6 +14,13 @@ namespace quantd {
 // for what those mean is the scheme's affair.
 std::optional<ValueRange> LocalRange(std::span<const std::byte> values, DataType dtype);
 
+// What a server's summary says of values: the finite ones' range, and how many are not.
+struct LocalStatistics {
+  ValueRange range;
+  uint64_t nonfinite_count = 0;
+};
+LocalStatistics StatisticsOf(std::span<const std::byte> values, DataType dtype);
+
 // Of two parts of a tensor together.
 ValueRange Union(const ValueRange& a, const ValueRange& b);
 

@@ -8,7 +8,7 @@ namespace quantd {
 namespace {
 
 bool ShouldRetry(const AttemptResult& result) {
-  if (!result.refused || result.status.code() != absl::StatusCode::kUnavailable) return false;
+  if (!result.may_repeat || result.status.code() != absl::StatusCode::kUnavailable) return false;
   return !result.pushback.has_value() || *result.pushback >= absl::ZeroDuration();
 }
 
@@ -19,6 +19,10 @@ absl::Status RunWithRetries(const RetryPolicy& policy, const RetryEnvironment& e
   absl::Duration backoff = policy.first_backoff;
   for (uint32_t attempts = 1;; ++attempts) {
     AttemptResult result = attempt();
+    if (result.advanced) {
+      attempts = 1;
+      backoff = policy.first_backoff;
+    }
     if (!ShouldRetry(result) || attempts >= policy.attempts_max) return std::move(result.status);
     const absl::Duration delay = result.pushback.value_or(backoff * environment.uniform());
     if (delay >= environment.time_left()) return std::move(result.status);

@@ -14,8 +14,9 @@ namespace quantd {
 // How one attempt ended.
 struct AttemptResult {
   absl::Status status;
-  bool refused = false;                    // by the server or the connection, before any result had come
+  bool may_repeat = false;                 // the server or the connection ended it, not the caller
   std::optional<absl::Duration> pushback;  // the server's wish; a negative one forbids to retry
+  bool advanced = false;                   // brought results that were not there before
 };
 
 // What the loop needs of the world.
@@ -26,7 +27,8 @@ struct RetryEnvironment {
   std::function<bool()> cancelled;
 };
 
-// Runs `attempt` until one succeeds, fails for good, or the policy, the deadline or the caller ends it. A delay that
+// Runs `attempt` until one succeeds, fails for good, or the policy, the deadline or the caller ends it. The policy's
+// attempts and delays begin anew with every attempt that advanced. A delay that
 // would pass the deadline is not waited for: the refusal itself is returned, it says more than DEADLINE_EXCEEDED.
 absl::Status RunWithRetries(const RetryPolicy& policy, const RetryEnvironment& environment,
                             const std::function<AttemptResult()>& attempt);

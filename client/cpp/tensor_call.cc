@@ -23,13 +23,6 @@ absl::Status ProtocolError(const std::string& what) {
   return absl::InternalError(absl::StrCat("The server broke the protocol: ", what, "."));
 }
 
-std::vector<SendOrder::Segment> SegmentsOf(const TensorTask& task) {
-  std::vector<SendOrder::Segment> segments;
-  segments.reserve(task.inputs.size());
-  for (const TensorTask::Input& input : task.inputs) segments.push_back({input.name, input.bytes.size()});
-  return segments;
-}
-
 // Cuts the parts of a frame's data into the pieces that lie in them.
 class PartsCursor {
  public:
@@ -61,10 +54,45 @@ class PartsCursor {
 
 TensorCall::TensorCall(const TensorTask& task)
     : task_(task),
-      order_(SegmentsOf(task)),
+      order_({}),
       window_bytes_(task.window_before_accept_bytes),
       frame_data_bytes_(std::min(task.frame_data_bytes, wire::kFrameDataBytesMax)) {
-  for (const TensorTask::Input& input : task.inputs) total_bytes_ += input.bytes.size();
+  std::vector<Part> parts;
+  for (const TensorTask::Input& input : task.inputs) {
+    Part part{0, input.bytes.size()};
+    if (task.header.has_range() && input.name == kValuesSegment) {
+      const uint64_t element_bytes = SizeBytes(static_cast<DataType>(task.header.dtype()));
+      part = {task.header.range().begin() * element_bytes, task.header.range().end() * element_bytes};
+    }
+    parts.push_back(part);
+  }
+  SetParts(std::move(parts));
+}
+
+void TensorCall::SetParts(std::vector<Part> parts) {
+  parts_ = std::move(parts);
+  std::vector<SendOrder::Segment> segments;
+  segments.reserve(parts_.size());
+  total_bytes_ = 0;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    segments.push_back({task_.inputs[i].name, parts_[i].bytes()});
+    total_bytes_ += parts_[i].bytes();
+  }
+  order_ = SendOrder(std::move(segments));
+}
+
+std::optional<uint64_t> TensorCall::resume_element() const {
+  if (!accepted_ || unit_elements_ == 0) return std::nullopt;
+  std::optional<uint64_t> unit;
+  for (const Output& output : outputs_) {
+    if (output.unit_bytes == 0) continue;
+    // The last unit may be shorter; it is not complete before the summary has come.
+    const uint64_t last_byte = output.part.end == 0 ? 0 : output.part.end - 1;
+    const uint64_t next = std::min(output.part.begin + output.received, last_byte) / output.unit_bytes;
+    unit = std::min(unit.value_or(next), next);
+  }
+  if (!unit.has_value()) return std::nullopt;
+  return CheckedMul(*unit, unit_elements_);
 }
 
 uint64_t TensorCall::Credit() const {
@@ -100,10 +128,11 @@ std::optional<OutgoingFrame> TensorCall::NextFrame() {
 
 void TensorCall::AddPiece(const Run& run, OutgoingFrame& frame) const {
   const TensorTask::Input& input = task_.inputs[run.segment];
-  const wire::ByteSpan bytes = input.bytes.subspan(run.offset, run.bytes);
+  const uint64_t offset = parts_[run.segment].begin + run.offset;
+  const wire::ByteSpan bytes = input.bytes.subspan(offset, run.bytes);
   v1::Piece& piece = *frame.fields.add_pieces();
   piece.set_segment(input.name);
-  piece.set_offset(run.offset);
+  piece.set_offset(offset);
   piece.set_length(static_cast<uint32_t>(run.bytes));
   if (checksums()) piece.set_crc32c(ExtendCrc32c(0, bytes));
   frame.payload.push_back(bytes);
@@ -149,35 +178,21 @@ absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink)
   QUANTD_RETURN_IF_ERROR(MatchInputs(accept));
   frame_data_bytes_ = std::min(frame_data_bytes_, accept.frame_data_bytes_max());
   window_bytes_ = accept.window_bytes();
+  unit_elements_ = accept.unit_elements();
   accepted_ = true;
   return MatchOutputs(accept, sink);
 }
 
 absl::Status TensorCall::MatchInputs(const v1::Accept& accept) {
   std::vector<SegmentOrder> order;
+  std::vector<Part> parts = parts_;
   for (const v1::Segment& segment : accept.inputs()) {
-    const auto input = std::find_if(task_.inputs.begin(), task_.inputs.end(),
-                                    [&](const TensorTask::Input& one) { return one.name == segment.name(); });
-    if (input == task_.inputs.end()) {
-      return InvalidArgument(reason::kIncompleteTensor, absl::StrCat("The scheme needs the segment ", segment.name(),
-                                                                     ", which is missing. Add it to the tensor."));
-    }
-    if (input->bytes.size() != segment.size_bytes()) {
-      return InvalidArgument(
-          input->bytes.size() > segment.size_bytes() ? reason::kSegmentTooLong : reason::kIncompleteTensor,
-          absl::StrCat("Segment ", segment.name(), " has ", input->bytes.size(), " bytes where the scheme needs ",
-                       segment.size_bytes(), ". Check shape, type and scheme."),
-          {{"segment", segment.name()}, {"needed_bytes", absl::StrCat(segment.size_bytes())}});
-    }
-    uint64_t batch_bytes = 0;
-    if (segment.unit_bytes() != 0) {
-      if (accept.unit_elements() == 0) return ProtocolError("an accept without unit_elements");
-      // One input needs no batches, and then the server may give none.
-      const uint64_t batch_units = accept.batch_elements() / accept.unit_elements();
-      batch_bytes = CheckedMul(batch_units, segment.unit_bytes()).value_or(segment.size_bytes());
-      if (batch_bytes == 0) batch_bytes = segment.size_bytes();
-    }
-    order.push_back({segment.name(), batch_bytes});
+    QUANTD_RETURN_IF_ERROR(MatchInput(accept, segment, order));
+    if (!task_.header.has_range()) continue;
+    const size_t index = std::find_if(task_.inputs.begin(), task_.inputs.end(),
+                                      [&](const TensorTask::Input& one) { return one.name == segment.name(); }) -
+                         task_.inputs.begin();
+    parts[index] = {segment.begin_bytes(), segment.end_bytes()};
   }
   for (const TensorTask::Input& input : task_.inputs) {
     const auto count =
@@ -188,7 +203,43 @@ absl::Status TensorCall::MatchInputs(const v1::Accept& accept) {
                              absl::StrCat("The scheme has no segment ", input.name, ". Leave it out."));
     }
   }
+  const bool as_assumed = std::equal(parts.begin(), parts.end(), parts_.begin(),
+                                     [](const Part& a, const Part& b) { return a.begin == b.begin && a.end == b.end; });
+  if (!as_assumed) {
+    if (sent_bytes_ > 0) return ProtocolError("it takes another part of the tensor than the range");
+    SetParts(std::move(parts));
+  }
   order_.SetOrder(order);
+  return absl::OkStatus();
+}
+
+absl::Status TensorCall::MatchInput(const v1::Accept& accept, const v1::Segment& segment,
+                                    std::vector<SegmentOrder>& order) {
+  const auto input = std::find_if(task_.inputs.begin(), task_.inputs.end(),
+                                  [&](const TensorTask::Input& one) { return one.name == segment.name(); });
+  if (input == task_.inputs.end()) {
+    return InvalidArgument(reason::kIncompleteTensor, absl::StrCat("The scheme needs the segment ", segment.name(),
+                                                                   ", which is missing. Add it to the tensor."));
+  }
+  if (input->bytes.size() != segment.size_bytes()) {
+    return InvalidArgument(
+        input->bytes.size() > segment.size_bytes() ? reason::kSegmentTooLong : reason::kIncompleteTensor,
+        absl::StrCat("Segment ", segment.name(), " has ", input->bytes.size(), " bytes where the scheme needs ",
+                     segment.size_bytes(), ". Check shape, type and scheme."),
+        {{"segment", segment.name()}, {"needed_bytes", absl::StrCat(segment.size_bytes())}});
+  }
+  if (segment.begin_bytes() > segment.end_bytes() || segment.end_bytes() > segment.size_bytes()) {
+    return ProtocolError(absl::StrCat("a part of ", segment.name(), " that is none"));
+  }
+  uint64_t batch_bytes = 0;
+  if (segment.unit_bytes() != 0) {
+    if (accept.unit_elements() == 0) return ProtocolError("an accept without unit_elements");
+    // One input needs no batches, and then the server may give none.
+    const uint64_t batch_units = accept.batch_elements() / accept.unit_elements();
+    batch_bytes = CheckedMul(batch_units, segment.unit_bytes()).value_or(segment.size_bytes());
+    if (batch_bytes == 0) batch_bytes = segment.size_bytes();
+  }
+  order.push_back({segment.name(), batch_bytes});
   return absl::OkStatus();
 }
 
@@ -204,12 +255,17 @@ absl::Status TensorCall::MatchOutputs(const v1::Accept& accept, SegmentSink& sin
     QUANTD_ASSIGN_OR_RETURN(SegmentView view, FromWire(segment));
     views.push_back(std::move(view));
     sizes.push_back(segment.size_bytes());
-    outputs_.push_back({segment.name(), segment.size_bytes(), 0, 0});
+    // Without a range the part is the whole, also where the server does not say so.
+    const Part part =
+        task_.header.has_range() ? Part{segment.begin_bytes(), segment.end_bytes()} : Part{0, segment.size_bytes()};
+    if (part.begin > part.end || part.end > segment.size_bytes()) {
+      return ProtocolError(absl::StrCat("a part of ", segment.name(), " that is none"));
+    }
+    outputs_.push_back({.name = segment.name(), .part = part, .unit_bytes = segment.unit_bytes()});
   }
   if (task_.values_bytes.has_value()) {
     const bool as_asked = outputs_.size() == 1 && outputs_[0].name == kValuesSegment &&
-                          outputs_[0].bytes == *task_.values_bytes &&
-                          static_cast<int>(views[0].dtype) == task_.header.dtype();
+                          sizes[0] == *task_.values_bytes && static_cast<int>(views[0].dtype) == task_.header.dtype();
     if (!as_asked) return ProtocolError("it offers other values than those asked for");
   }
   return sink.Begin(FromWire(accept.scheme()), views, sizes);
@@ -219,12 +275,13 @@ absl::Status TensorCall::TakePiece(const v1::Piece& piece, std::span<const wire:
   const auto output =
       std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& one) { return one.name == piece.segment(); });
   if (output == outputs_.end()) return ProtocolError(absl::StrCat("a piece of unknown segment ", piece.segment()));
-  if (piece.offset() != output->received) {
-    return ProtocolError(absl::StrCat("a piece of ", piece.segment(), " at byte ", piece.offset(), " where ",
-                                      output->received, " was due"));
+  const uint64_t due = output->part.begin + output->received;
+  if (piece.offset() != due) {
+    return ProtocolError(
+        absl::StrCat("a piece of ", piece.segment(), " at byte ", piece.offset(), " where ", due, " was due"));
   }
-  if (piece.length() > output->bytes - output->received) {
-    return ProtocolError(absl::StrCat("more than the ", output->bytes, " bytes of ", piece.segment()));
+  if (piece.length() > output->part.end - due) {
+    return ProtocolError(absl::StrCat("more than the ", output->part.bytes(), " bytes of ", piece.segment()));
   }
   if (checksums() && piece.length() > 0) {
     if (!piece.has_crc32c()) return ProtocolError(absl::StrCat("a piece of ", piece.segment(), " without checksum"));
@@ -239,8 +296,7 @@ absl::Status TensorCall::TakePiece(const v1::Piece& piece, std::span<const wire:
     output->crc = CombineCrc32c(output->crc, crc, piece.length());
   }
   for (wire::ByteSpan part : parts) {
-    results_came_ = true;
-    QUANTD_RETURN_IF_ERROR(sink.Write(output->name, output->received, part));
+    QUANTD_RETURN_IF_ERROR(sink.Write(output->name, output->part.begin + output->received, part));
     output->received += part.size();
   }
   return absl::OkStatus();
@@ -249,13 +305,13 @@ absl::Status TensorCall::TakePiece(const v1::Piece& piece, std::span<const wire:
 absl::Status TensorCall::TakeSummary(const v1::Summary& summary) {
   if (!last_sent_) return ProtocolError("a summary before the tensor's end");
   for (const Output& output : outputs_) {
-    if (output.received != output.bytes) {
+    if (output.received != output.part.bytes()) {
       return ProtocolError(
-          absl::StrCat("it ended ", output.name, " after ", output.received, " of ", output.bytes, " bytes"));
+          absl::StrCat("it ended ", output.name, " after ", output.received, " of ", output.part.bytes(), " bytes"));
     }
     const auto digest = std::find_if(summary.outputs().begin(), summary.outputs().end(),
                                      [&](const v1::SegmentDigest& one) { return one.name() == output.name; });
-    if (digest == summary.outputs().end() || digest->size_bytes() != output.bytes) {
+    if (digest == summary.outputs().end() || digest->size_bytes() != output.part.bytes()) {
       return ProtocolError(absl::StrCat("a summary without the size of ", output.name));
     }
     if (!checksums()) continue;

@@ -29,9 +29,9 @@ struct TensorTask {
     std::string name;
     wire::ByteSpan bytes;
   };
-  v1::TensorHeader header;
-  std::vector<Input> inputs;  // in the order in which they may be sent before Accept
-  uint64_t window_before_accept_bytes = 0;
+  v1::TensorHeader header;                  // with a range: of that part only
+  std::vector<Input> inputs;                // of the whole tensor; in the order in which they may be sent before Accept
+  uint64_t window_before_accept_bytes = 0;  // 0 for a dequantization with a range, which does not know its parts
   uint32_t frame_data_bytes = 1u << 20;
   // Dequantize: what must come back; nothing for Quantize, whose outputs the server names.
   std::optional<uint64_t> values_bytes;
@@ -63,15 +63,23 @@ class TensorCall {
   // Set if the server failed the tensor in band.
   const std::optional<RemoteError>& server_error() const { return server_error_; }
   bool last_sent() const { return last_sent_; }
-  // True if a byte of a result has come.
-  bool results_came() const { return results_came_; }
   uint64_t consumed_bytes() const { return consumed_bytes_; }
   uint64_t total_bytes() const { return total_bytes_; }
+  // The first element of the whole tensor whose results are not all there, at most that of the last unit: where
+  // another job would go on. Nothing before Accept.
+  std::optional<uint64_t> resume_element() const;
 
  private:
+  // Bytes [begin, end) of a whole tensor's segment.
+  struct Part {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    uint64_t bytes() const { return end - begin; }
+  };
   struct Output {
     std::string name;
-    uint64_t bytes = 0;
+    Part part;
+    uint64_t unit_bytes = 0;
     uint64_t received = 0;
     uint32_t crc = 0;
   };
@@ -80,13 +88,16 @@ class TensorCall {
   void AddPiece(const Run& run, OutgoingFrame& frame) const;
   absl::Status TakeAccept(const v1::Accept& accept, SegmentSink& sink);
   absl::Status MatchInputs(const v1::Accept& accept);
+  absl::Status MatchInput(const v1::Accept& accept, const v1::Segment& segment, std::vector<SegmentOrder>& order);
+  void SetParts(std::vector<Part> parts);
   absl::Status MatchOutputs(const v1::Accept& accept, SegmentSink& sink);
   absl::Status TakePiece(const v1::Piece& piece, std::span<const wire::ByteSpan> parts, SegmentSink& sink);
   absl::Status TakeSummary(const v1::Summary& summary);
   bool checksums() const { return task_.header.checksum_kind() == v1::CHECKSUM_KIND_CRC32C; }
 
   const TensorTask& task_;
-  SendOrder order_;
+  std::vector<Part> parts_;  // of task_.inputs
+  SendOrder order_;          // in bytes from the parts' begin
   uint64_t total_bytes_ = 0;
   uint64_t sent_bytes_ = 0;
   uint64_t consumed_bytes_ = 0;
@@ -95,7 +106,7 @@ class TensorCall {
   bool header_sent_ = false;
   bool last_sent_ = false;
   bool accepted_ = false;
-  bool results_came_ = false;
+  uint64_t unit_elements_ = 0;
   std::vector<Output> outputs_;
   std::optional<Summary> summary_;
   std::optional<RemoteError> server_error_;

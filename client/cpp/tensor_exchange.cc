@@ -32,6 +32,7 @@ class Exchange {
     }
     const StreamEnd end = stream_.Finish();
     ExchangeResult result;
+    result.resume_element = call_.resume_element();
     if (call_.summary().has_value()) {
       // Complete and checked: how the stream ended afterwards does not matter.
       result.summary = *call_.summary();
@@ -99,7 +100,7 @@ class Exchange {
 
   void FillRefusal(const RemoteError& error, const StreamEnd& end, AttemptResult& attempt) const {
     attempt.status = error.status;
-    attempt.refused = !call_.results_came();
+    attempt.may_repeat = true;
     attempt.pushback = error.retry_delay;
     if (end.pushback_ms.has_value()) attempt.pushback = ParsePushback(*end.pushback_ms);
   }

@@ -9,8 +9,9 @@
 namespace quantd {
 
 struct ExchangeResult {
-  AttemptResult attempt;
-  Summary summary;  // if attempt.status is OK
+  AttemptResult attempt;                   // but for `advanced`, which the caller knows
+  Summary summary;                         // if attempt.status is OK
+  std::optional<uint64_t> resume_element;  // TensorCall::resume_element
 };
 
 // Sends the task, delivers the results to `sink`, reports to options.progress and obeys options.cancel. When it

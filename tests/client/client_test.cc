@@ -40,6 +40,7 @@ To Recast(const From& message) {
 class ToyService final : public v1::QuantizationService::Service {
  public:
   ToyPeer::Settings settings{.response_data_bytes = 100'000};
+  std::optional<size_t> dequantize_responses_before_break;
   Behaviour quantize = [this](grpc::ServerContext&, QuantizeStream& stream) { return Serve(stream); };
   std::atomic<int> calls = 0;
 
@@ -62,10 +63,13 @@ class ToyService final : public v1::QuantizationService::Service {
                           grpc::ServerReaderWriter<v1::DequantizeResponse, v1::DequantizeRequest>* stream) override {
     ToyPeer::Settings dequantize = settings;
     dequantize.quantize = false;
+    ++calls;
     ToyPeer peer(dequantize);
     v1::DequantizeRequest request;
+    size_t responses = 0;
     while (stream->Read(&request)) {
       for (const auto& response : peer.Take(Recast<v1::QuantizeRequest>(request))) {
+        if (responses++ == dequantize_responses_before_break) return {grpc::UNAVAILABLE, "gone"};
         stream->Write(Recast<v1::DequantizeResponse>(response));
       }
     }
@@ -277,17 +281,121 @@ TEST_F(ClientTest, GivesUpWhenEveryAttemptIsRefused) {
   EXPECT_EQ(service_.calls, 5);
 }
 
-TEST_F(ClientTest, DoesNotRetryOnceBytesHaveCome) {
-  service_.quantize = [this](grpc::ServerContext&, QuantizeStream& stream) -> grpc::Status {
+// Serves as many responses as asked for, then breaks.
+Behaviour BreaksAfter(ToyService& service, size_t responses) {
+  return [&service, responses](grpc::ServerContext&, QuantizeStream& stream) -> grpc::Status {
+    ToyPeer peer(service.settings);
+    v1::QuantizeRequest request;
+    size_t left = responses;
+    while (stream.Read(&request)) {
+      for (const v1::QuantizeResponse& response : peer.Take(request)) {
+        if (left-- == 0) return {grpc::UNAVAILABLE, "gone"};
+        stream.Write(response);
+      }
+    }
+    return grpc::Status::OK;
+  };
+}
+
+TEST_F(ClientTest, GoesOnWhereTheResultsEndedWhenAStreamBreaks) {
+  service_.settings.response_data_bytes = 1000;
+  service_.settings.window_bytes = 20'000;
+  service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
+    return BreaksAfter(service_, 40)(context, stream);
+  };
+  const std::string values = ToyValues(200'000);
+  RecordingSink sink;
+  const auto summary = client_->Quantize(View(values), {.preset = "toy"}, sink);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(sink.begins, 1);
+  EXPECT_EQ(sink.written, toy::Quantized(values));
+  // Each stream brought less than 40 KB of the 212 KB.
+  EXPECT_GE(service_.calls, 6);
+}
+
+TEST_F(ClientTest, ADequantizationGoesOnWithItsOwnPartOfEverySegment) {
+  service_.dequantize_responses_before_break = 300;
+  service_.settings.response_data_bytes = 1000;
+  const std::string values = ToyValues(200'000);
+  const auto segments = toy::Quantized(values);
+  QuantizedTensorView view{"w", {values.size() / 4}, {.preset = "toy"}, {}};
+  for (const auto& [name, bytes] : segments) {
+    view.segments.push_back({name, DataType::kFloat32, {}, std::as_bytes(std::span(bytes))});
+  }
+  RecordingSink sink;
+  const auto summary = client_->Dequantize(view, DataType::kFloat32, sink);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(sink.written.at("values"), values);
+  EXPECT_GE(service_.calls, 2);
+}
+
+TEST_F(ClientTest, AResumedSummaryCoversWhatCameBefore) {
+  service_.settings.response_data_bytes = 1000;
+  service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
+    return service_.calls == 1 ? BreaksAfter(service_, 30)(context, stream) : service_.Serve(stream);
+  };
+  // The peer says 2.5 and 3 of whatever it sees.
+  std::vector<float> values(100'000, 1.0f);
+  values[5] = -7;
+  values[6] = std::numeric_limits<float>::quiet_NaN();
+  const TensorView view{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  const auto result = client_->Quantize(view, {.preset = "toy"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(service_.calls, 2);
+  EXPECT_EQ(result->summary.amax, 7);
+  EXPECT_EQ(result->summary.nonfinite_count, 4u);
+}
+
+TEST_F(ClientTest, StartsAnewWhereOnlyTheWholeTensorHasAStatistic) {
+  service_.settings.response_data_bytes = 1000;
+  service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
+    if (service_.calls == 1) return BreaksAfter(service_, 30)(context, stream);
+    if (service_.calls == 3) return service_.Serve(stream);
+    v1::QuantizeRequest request;
+    stream.Read(&request);
+    EXPECT_TRUE(request.header().has_range());
+    v1::QuantizeResponse refusal;
+    refusal.set_tensor_seq(1);
+    refusal.mutable_error()->set_code(grpc::INVALID_ARGUMENT);
+    google::rpc::ErrorInfo info;
+    info.set_reason("STATISTIC_NEEDED");
+    info.set_domain("quantd");
+    refusal.mutable_error()->add_details()->PackFrom(info);
+    stream.Write(refusal);
+    return ReadToTheEnd(stream);
+  };
+  const std::string values = ToyValues(100'000);
+  RecordingSink sink;
+  const auto summary = client_->Quantize(View(values), {.preset = "toy"}, sink);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(service_.calls, 3);
+  EXPECT_EQ(sink.written, toy::Quantized(values));
+}
+
+TEST_F(ClientTest, RefusesToGoOnWithAServerThatMakesOtherBytes) {
+  service_.settings.response_data_bytes = 1000;
+  service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
+    if (service_.calls == 1) return BreaksAfter(service_, 30)(context, stream);
     ToyPeer peer(service_.settings);
     v1::QuantizeRequest request;
     stream.Read(&request);
-    stream.Write(peer.Take(request).front());
-    return grpc::Status(grpc::UNAVAILABLE, "gone");
+    v1::QuantizeResponse first = peer.Take(request).front();
+    first.mutable_accept()->mutable_scheme()->set_format_revision(2);
+    stream.Write(first);
+    return ReadToTheEnd(stream);
   };
-  const absl::Status status = client_->Quantize(View(ToyValues(100)), {.preset = "toy"}).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(service_.calls, 1);
+  const absl::Status status = client_->Quantize(View(ToyValues(100'000)), {.preset = "toy"}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+}
+
+TEST_F(ClientTest, GivesUpAStreamThatBreaksAgainAndAgainWithoutANewResult) {
+  service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
+    return BreaksAfter(service_, 1)(context, stream);
+  };
+  service_.settings.response_data_bytes = 1;
+  const absl::Status status = client_->Quantize(View(ToyValues(100'000)), {.preset = "toy"}).status();
+  EXPECT_EQ(status, absl::UnavailableError("gone"));
+  EXPECT_LE(service_.calls, 7);
 }
 
 TEST_F(ClientTest, ReturnsTheInBandErrorAndLeavesTheStreamInOrder) {

@@ -59,6 +59,16 @@ TEST(Retry, JitterTakesAPartOfTheDelayAndNotOfTheNextOne) {
   EXPECT_THAT(world.delays, ElementsAre(absl::Milliseconds(25), absl::Milliseconds(50)));
 }
 
+TEST(Retry, AttemptsAndDelaysBeginAnewWithEveryNewResult) {
+  AttemptResult advanced = Refused();
+  advanced.advanced = true;
+  World world{{Refused(), Refused(), advanced, Refused(), advanced, Refused()}};
+  EXPECT_EQ(world.Run({.attempts_max = 3}).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(world.attempts, 7u);
+  EXPECT_THAT(world.delays, ElementsAre(absl::Milliseconds(100), absl::Milliseconds(200), absl::Milliseconds(100),
+                                        absl::Milliseconds(200), absl::Milliseconds(100), absl::Milliseconds(200)));
+}
+
 TEST(Retry, PushbackReplacesTheDelay) {
   World world{{Refused(absl::Milliseconds(700)), Refused(), {absl::OkStatus(), false, {}}}};
   EXPECT_TRUE(world.Run().ok());

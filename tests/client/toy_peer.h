@@ -69,7 +69,8 @@ class ToyPeer {
     TakePieces(request);
     if (request.last()) {
       complete_ = true;
-      for (const v1::Segment& input : accept_.inputs()) EXPECT_EQ(in_[input.name()].size(), input.size_bytes());
+      for (const v1::Segment& input : accept_.inputs())
+        EXPECT_EQ(in_[input.name()].size(), input.end_bytes() - input.begin_bytes());
     }
     Compute();
     Answer();
@@ -85,6 +86,10 @@ class ToyPeer {
     header_ = header;
     elements_ = 1;
     for (uint64_t extent : header.shape()) elements_ *= extent;
+    begin_element_ = header.has_range() ? header.range().begin() : 0;
+    end_element_ = header.has_range() ? header.range().end() : elements_;
+    EXPECT_EQ(begin_element_ % kUnitElements, 0u);
+    EXPECT_LE(end_element_, elements_);
     const uint64_t units = (elements_ + kUnitElements - 1) / kUnitElements;
     *accept_.mutable_scheme() = header.scheme();
     (*accept_.mutable_scheme()->mutable_overrides())["block_size"] = "64";
@@ -102,14 +107,16 @@ class ToyPeer {
     if (settings_.quantize) Add(small_side, "offset", v1::DATA_TYPE_FLOAT32, 4, 0);
   }
 
-  static void Add(google::protobuf::RepeatedPtrField<v1::Segment>& side, const char* name, v1::DataType dtype,
-                  uint64_t bytes, uint64_t unit_bytes) {
+  void Add(google::protobuf::RepeatedPtrField<v1::Segment>& side, const char* name, v1::DataType dtype, uint64_t bytes,
+           uint64_t unit_bytes) const {
     v1::Segment& segment = *side.Add();
     segment.set_name(name);
     segment.set_dtype(dtype);
     segment.add_shape(dtype == v1::DATA_TYPE_FLOAT32 ? bytes / 4 : bytes);
     segment.set_size_bytes(bytes);
-    segment.set_end_bytes(bytes);
+    const uint64_t end_unit = (end_element_ + kUnitElements - 1) / kUnitElements;
+    segment.set_begin_bytes(begin_element_ / kUnitElements * unit_bytes);
+    segment.set_end_bytes(unit_bytes == 0 || end_element_ == elements_ ? bytes : end_unit * unit_bytes);
     segment.set_unit_bytes(unit_bytes);
   }
 
@@ -118,7 +125,7 @@ class ToyPeer {
     for (const v1::Piece& piece : request.pieces()) {
       const std::string bytes = request.data().substr(position, piece.length());
       position += piece.length();
-      EXPECT_EQ(piece.offset(), in_[piece.segment()].size()) << piece.segment();
+      EXPECT_EQ(piece.offset(), BeginOf(piece.segment()) + in_[piece.segment()].size()) << piece.segment();
       EXPECT_EQ(piece.has_crc32c(), header_.checksum_kind() == v1::CHECKSUM_KIND_CRC32C);
       EXPECT_EQ(piece.crc32c(), piece.has_crc32c() ? CrcOf(bytes) : 0);
       in_[piece.segment()] += bytes;
@@ -134,11 +141,12 @@ class ToyPeer {
                                    [&](const v1::Segment& one) { return one.name() == piece.segment(); });
     ASSERT_NE(self, inputs.end()) << piece.segment();
     if (self->unit_bytes() == 0 || inputs.size() == 1 || piece.length() == 0) return;
-    const uint64_t batch = (piece.offset() + piece.length() - 1) / (settings_.batch_units * self->unit_bytes());
+    const uint64_t batch =
+        (piece.offset() - self->begin_bytes() + piece.length() - 1) / (settings_.batch_units * self->unit_bytes());
     for (const v1::Segment& other : inputs) {
-      const uint64_t due = other.unit_bytes() == 0
-                               ? other.size_bytes()
-                               : std::min(other.size_bytes(), batch * settings_.batch_units * other.unit_bytes());
+      const uint64_t all = other.end_bytes() - other.begin_bytes();
+      const uint64_t due =
+          other.unit_bytes() == 0 ? all : std::min(all, batch * settings_.batch_units * other.unit_bytes());
       EXPECT_GE(in_[other.name()].size(), due) << other.name() << " before batch " << batch;
     }
   }
@@ -173,7 +181,7 @@ class ToyPeer {
             out_[output.name()].substr(sent.size(), settings_.response_data_bytes - response->data().size());
         v1::Piece& piece = *response->add_pieces();
         piece.set_segment(output.name());
-        piece.set_offset(sent.size());
+        piece.set_offset(BeginOf(output.name()) + sent.size());
         piece.set_length(bytes.size());
         if (header_.checksum_kind() == v1::CHECKSUM_KIND_CRC32C) piece.set_crc32c(CrcOf(bytes));
         response->mutable_data()->append(bytes);
@@ -185,13 +193,23 @@ class ToyPeer {
     for (const v1::Segment& output : accept_.outputs()) {
       v1::SegmentDigest& digest = *summary.add_outputs();
       digest.set_name(output.name());
-      digest.set_size_bytes(output.size_bytes());
+      digest.set_size_bytes(output.end_bytes() - output.begin_bytes());
       if (header_.checksum_kind() == v1::CHECKSUM_KIND_CRC32C) digest.set_crc32c(CrcOf(sent_[output.name()]));
     }
     summary.set_amax(2.5f);
     summary.set_nonfinite_count(3);
     summary.set_device("toy");
     summary.mutable_times()->set_compute_ns(1500);
+  }
+
+  uint64_t BeginOf(const std::string& name) const {
+    for (const auto* side : {&accept_.inputs(), &accept_.outputs()}) {
+      for (const v1::Segment& segment : *side) {
+        if (segment.name() == name) return segment.begin_bytes();
+      }
+    }
+    ADD_FAILURE() << "unknown segment " << name;
+    return 0;
   }
 
   v1::QuantizeResponse* NewResponse() {
@@ -207,6 +225,8 @@ class ToyPeer {
   v1::TensorHeader header_;
   v1::Accept accept_;
   uint64_t elements_ = 0;
+  uint64_t begin_element_ = 0;
+  uint64_t end_element_ = 0;
   uint64_t requests_ = 0;
   bool complete_ = false;
   std::map<std::string, std::string> in_, out_, sent_;
