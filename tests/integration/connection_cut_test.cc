@@ -1,0 +1,152 @@
+// A client behind a network that cuts its connections at random bytes: the results are those of a quiet network, and
+// little is sent twice.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+
+#include "client/cpp/client.h"
+#include "grpcpp/create_channel.h"
+#include "tests/support/cutting_proxy.h"
+#include "tests/support/tensor_runner.h"
+#include "tests/support/test_service.h"
+
+namespace quantd::testing {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+
+std::unique_ptr<Client> ClientOf(const std::string& address) {
+  // Cuts follow each other faster than gRPC finds out.
+  ClientOptions options{.address = address, .retry = {.attempts_max = 50, .first_backoff = absl::Milliseconds(5)}};
+  auto client = Client::Create(std::move(options));
+  EXPECT_TRUE(client.ok()) << client.status();
+  return *std::move(client);
+}
+
+std::map<std::string, Bytes> SegmentsOf(const QuantizedTensor& tensor) {
+  std::map<std::string, Bytes> segments;
+  for (const Segment& segment : tensor.segments) segments[segment.name] = segment.bytes;
+  return segments;
+}
+
+class ConnectionCut : public ::testing::Test {
+ protected:
+  // The next `cuts` connections are cut after 1 to `bytes_max` bytes.
+  void CutNext(uint64_t cuts, uint64_t bytes_max) {
+    cuts_left_ = cuts;
+    cut_bytes_max_ = bytes_max;
+  }
+
+  static std::vector<float> Values(uint64_t bytes) {
+    std::mt19937 random(3);
+    std::vector<float> values(bytes / sizeof(float));
+    for (float& value : values) value = static_cast<float>(static_cast<int32_t>(random())) * 0x1p-31f;
+    return values;
+  }
+
+  void ExpectSameSegments(const TensorView& tensor, const SchemeRequest& scheme) {
+    const auto expected = quiet_->Quantize(tensor, scheme);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    const auto actual = cut_->Quantize(tensor, scheme);
+    ASSERT_TRUE(actual.ok()) << actual.status();
+    EXPECT_TRUE(SegmentsOf(*actual) == SegmentsOf(*expected));
+    EXPECT_EQ(actual->summary.amax, expected->summary.amax);
+    EXPECT_EQ(actual->summary.nonfinite_count, expected->summary.nonfinite_count);
+  }
+
+  // What a cut may waste.
+  uint64_t RepeatedBytesMax() const {
+    const auto info = quiet_->GetServerInfo();
+    return info->window_bytes + 4 * kMiB;
+  }
+
+  TestService service_;
+  std::mt19937_64 random_ = MakeRandom(20);
+  uint64_t cuts_left_ = 0;  // by the proxy's accepting thread, while a call runs
+  uint64_t cut_bytes_max_ = 1;
+  CuttingProxy proxy_{service_.tcp_address(), [this]() -> std::optional<uint64_t> {
+                        if (cuts_left_ == 0) return std::nullopt;
+                        --cuts_left_;
+                        return 1 + random_() % cut_bytes_max_;
+                      }};
+  std::unique_ptr<Client> quiet_ = ClientOf(service_.tcp_address());
+  std::unique_ptr<Client> cut_ = ClientOf(proxy_.address());
+};
+
+TEST_F(ConnectionCut, QuantizedBytesAndSummaryAreThoseOfAQuietNetwork) {
+  const std::vector<float> values = Values(48 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  CutNext(12, 8 * kMiB);
+  ExpectSameSegments(tensor, {.preset = "bnb-nf4"});
+  EXPECT_EQ(proxy_.cuts(), 12u);
+}
+
+TEST_F(ConnectionCut, SoAreSegmentsOfSeveralKindsAndRowsThatShareZeroPoints) {
+  const std::vector<float> values = Values(32 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size() / 1024, 1024}, std::as_bytes(std::span(values))};
+  CutNext(8, 8 * kMiB);
+  ExpectSameSegments(tensor, {.preset = "ct-w4a16-asym"});
+  EXPECT_EQ(proxy_.cuts(), 8u);
+}
+
+TEST_F(ConnectionCut, AStatisticOfTheWholeTensorIsFoundAnew) {
+  const std::vector<float> values = Values(16 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  CutNext(2, 8 * kMiB);
+  ExpectSameSegments(tensor, {.preset = "bnb-nf4", .overrides = {{"double_quant", "true"}}});
+  EXPECT_EQ(proxy_.cuts(), 2u);
+}
+
+TEST_F(ConnectionCut, DequantizedBytesAreThoseOfAQuietNetwork) {
+  const std::vector<float> values = Values(48 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  const auto quantized = quiet_->Quantize(tensor, {.preset = "bnb-nf4"});
+  ASSERT_TRUE(quantized.ok()) << quantized.status();
+  const auto expected = quiet_->Dequantize(quantized->View(), DataType::kFloat32);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  CutNext(12, 8 * kMiB);
+  const auto actual = cut_->Dequantize(quantized->View(), DataType::kFloat32);
+  ASSERT_TRUE(actual.ok()) << actual.status();
+  EXPECT_TRUE(actual->values == expected->values);
+  EXPECT_EQ(proxy_.cuts(), 12u);
+}
+
+TEST_F(ConnectionCut, WastesAtMostAWindow) {
+  const std::vector<float> values = Values(64 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  CutNext(3, 40 * kMiB);
+  const uint64_t before = proxy_.client_bytes();
+  ASSERT_TRUE(cut_->Quantize(tensor, {.preset = "bnb-nf4"}).ok());
+  EXPECT_GE(proxy_.cuts(), 1u);
+  EXPECT_LE(proxy_.client_bytes() - before, tensor.values.size() + proxy_.cuts() * RepeatedBytesMax());
+}
+
+// Too long for every commit: --gtest_also_run_disabled_tests. docs/benchmarks.md has what it said.
+TEST_F(ConnectionCut, DISABLED_TwoHundredCutsOverTensorsOfOneGibibyte) {
+  const std::vector<float> values = Values(1024 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  const auto expected = quiet_->Quantize(tensor, {.preset = "bnb-nf4"});
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  const uint64_t repeated_bytes_max = RepeatedBytesMax();
+  uint64_t most_repeated_bytes = 0;
+  while (proxy_.cuts() < 200) {
+    const uint64_t cuts_before = proxy_.cuts();
+    const uint64_t bytes_before = proxy_.client_bytes();
+    CutNext(25, 64 * kMiB);
+    const auto actual = cut_->Quantize(tensor, {.preset = "bnb-nf4"});
+    ASSERT_TRUE(actual.ok()) << actual.status();
+    ASSERT_TRUE(SegmentsOf(*actual) == SegmentsOf(*expected));
+    const uint64_t cuts = proxy_.cuts() - cuts_before;
+    ASSERT_GT(cuts, 0u);
+    const uint64_t repeated = proxy_.client_bytes() - bytes_before - tensor.values.size();
+    EXPECT_LE(repeated, cuts * repeated_bytes_max);
+    most_repeated_bytes = std::max(most_repeated_bytes, repeated / cuts);
+  }
+  std::cout << proxy_.cuts() << " cuts, repeated at most " << most_repeated_bytes / 1024
+            << " KiB for each of a tensor's\n";
+}
+
+}  // namespace
+}  // namespace quantd::testing
