@@ -135,7 +135,8 @@ TEST_F(ConnectionCut, DISABLED_TwoHundredCutsOverTensorsOfOneGibibyte) {
     const uint64_t cuts_before = proxy_.cuts();
     const uint64_t bytes_before = proxy_.client_bytes();
     CutNext(25, 64 * kMiB);
-    const auto actual = cut_->Quantize(tensor, {.preset = "bnb-nf4"});
+    // Its connection is a new one, which can be cut.
+    const auto actual = ClientOf(proxy_.address())->Quantize(tensor, {.preset = "bnb-nf4"});
     ASSERT_TRUE(actual.ok()) << actual.status();
     ASSERT_TRUE(SegmentsOf(*actual) == SegmentsOf(*expected));
     const uint64_t cuts = proxy_.cuts() - cuts_before;
