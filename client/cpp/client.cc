@@ -6,10 +6,14 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/channel_pool.h"
 #include "client/cpp/grpc_status.h"
+#include "client/cpp/joined_segments.h"
 #include "client/cpp/memory_sink.h"
 #include "client/cpp/retry.h"
+#include "client/cpp/split_run.h"
 #include "client/cpp/stream_transport.h"
 #include "client/cpp/tensor_run.h"
 #include "client/cpp/tensor_task.h"
@@ -22,6 +26,7 @@ namespace quantd {
 namespace {
 
 constexpr absl::Duration kUnaryTimeout = absl::Seconds(30);
+constexpr uint32_t kConnectionsMax = 64;
 constexpr absl::Duration kSleepSlice = absl::Milliseconds(10);
 // The largest frame, with its tags and lengths.
 constexpr int kMessageBytesMax = (4 << 20) + (64 << 10);
@@ -51,40 +56,46 @@ void SleepUnlessCancelled(absl::Duration duration, const CancelToken* cancel) {
 
 class GrpcClient final : public Client {
  public:
-  GrpcClient(std::shared_ptr<grpc::Channel> channel, ClientOptions options)
-      : channel_(std::move(channel)), stub_(v1::QuantizationService::NewStub(channel_)), options_(std::move(options)) {}
+  GrpcClient(ChannelPool::Factory factory, ClientOptions options)
+      : options_(std::move(options)), channels_(std::move(factory), options_.connections_max) {}
 
   absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
                                            const CallOptions& options) override {
-    MemorySink sink;
-    QUANTD_ASSIGN_OR_RETURN(Summary summary, Quantize(tensor, scheme, sink, options));
-    return QuantizedTensor{tensor.name,       tensor.dtype,        tensor.shape,
-                           sink.TakeScheme(), sink.TakeSegments(), std::move(summary)};
+    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
+    const auto plan = LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics);
+    QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kQuantize, task, plan, options));
+    return QuantizedTensor{tensor.name,
+                           tensor.dtype,
+                           tensor.shape,
+                           std::move(result.scheme),
+                           std::move(result.segments),
+                           std::move(result.summary)};
   }
 
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
                                    const CallOptions& options) override {
     QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
-    return Run(BulkMethod::kQuantize, task, sink, options);
+    return RunOnOne(BulkMethod::kQuantize, task, sink, options);
   }
 
   absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView& tensor, DataType dtype,
                                     const CallOptions& options) override {
-    MemorySink sink;
-    QUANTD_ASSIGN_OR_RETURN(Summary summary, Dequantize(tensor, dtype, sink, options));
-    return Tensor{tensor.name, dtype, tensor.shape, std::move(sink.TakeSegments().front().bytes)};
+    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, DequantizeTask(tensor, dtype, options));
+    const auto plan = LocalPlan(tensor.scheme, Direction::kDequantize, dtype, tensor.shape, {});
+    QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kDequantize, task, plan, options));
+    return Tensor{tensor.name, dtype, tensor.shape, std::move(result.segments.front().bytes)};
   }
 
   absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
                                      const CallOptions& options) override {
     QUANTD_ASSIGN_OR_RETURN(const TensorTask task, DequantizeTask(tensor, dtype, options));
-    return Run(BulkMethod::kDequantize, task, sink, options);
+    return RunOnOne(BulkMethod::kDequantize, task, sink, options);
   }
 
   absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() override {
     v1::ListSchemesResponse response;
     QUANTD_RETURN_IF_ERROR(CallUnary([&](grpc::ClientContext& context) {
-      return stub_->ListSchemes(&context, v1::ListSchemesRequest(), &response);
+      return NewStub()->ListSchemes(&context, v1::ListSchemesRequest(), &response);
     }));
     std::vector<SchemeDescription> schemes;
     for (const v1::SchemeDescription& scheme : response.schemes()) schemes.push_back(FromWire(scheme));
@@ -94,17 +105,64 @@ class GrpcClient final : public Client {
   absl::StatusOr<ServerInfo> GetServerInfo() override {
     v1::GetServerInfoResponse response;
     QUANTD_RETURN_IF_ERROR(CallUnary([&](grpc::ClientContext& context) {
-      return stub_->GetServerInfo(&context, v1::GetServerInfoRequest(), &response);
+      return NewStub()->GetServerInfo(&context, v1::GetServerInfoRequest(), &response);
     }));
     return FromWire(response);
   }
 
  private:
-  absl::StatusOr<Summary> Run(BulkMethod method, const TensorTask& task, SegmentSink& sink,
-                              const CallOptions& options) {
+  struct MemoryResult {
+    SchemeRequest scheme;
+    std::vector<Segment> segments;
+    Summary summary;
+  };
+
+  std::unique_ptr<v1::QuantizationService::Stub> NewStub() {
+    return v1::QuantizationService::NewStub(channels_.Take(1).front().channel());
+  }
+
+  // What this client expects of the server; nothing if it does not know the scheme, which the server may.
+  static std::optional<Plan> LocalPlan(const SchemeRequest& request, Direction direction, DataType dtype,
+                                       const std::vector<uint64_t>& shape, const KnownStatistics& known) {
+    const auto scheme = ResolveScheme(request);
+    if (!scheme.ok()) return std::nullopt;
+    auto plan = MakePlan(*scheme, direction, dtype, shape, known);
+    return plan.ok() ? std::optional(*std::move(plan)) : std::nullopt;
+  }
+
+  // On as many connections as the tensor is worth and are idle.
+  absl::StatusOr<MemoryResult> RunIntoMemory(BulkMethod method, const TensorTask& task, const std::optional<Plan>& plan,
+                                             const CallOptions& options) {
+    const bool may_split = plan.has_value() && !options.error_metrics;
+    const size_t wanted =
+        may_split ? PartsOf(*plan, options_.part_bytes_min, options_.connections_max).size() : size_t{1};
+    const std::vector<ChannelPool::Lease> leases = channels_.Take(static_cast<uint32_t>(wanted));
     const absl::Time deadline = absl::Now() + options.timeout;
+    if (leases.size() == 1) {
+      MemorySink sink;
+      QUANTD_ASSIGN_OR_RETURN(Summary summary, Run(method, leases.front(), task, sink, options, deadline));
+      return MemoryResult{sink.TakeScheme(), sink.TakeSegments(), std::move(summary)};
+    }
+    const std::vector<SegmentLayout> layout = plan->WireOutputs();
+    JoinedSegments joined(layout);
+    const auto run = [&](size_t part, const TensorTask& own, SegmentSink& sink, const CallOptions& own_options) {
+      return Run(method, leases[part], own, sink, own_options, deadline);
+    };
+    const auto parts = PartsOf(*plan, options_.part_bytes_min, static_cast<uint32_t>(leases.size()));
+    QUANTD_ASSIGN_OR_RETURN(Summary summary, RunParts(task, parts, joined, options, run));
+    return MemoryResult{joined.TakeScheme(), joined.TakeSegments(), std::move(summary)};
+  }
+
+  absl::StatusOr<Summary> RunOnOne(BulkMethod method, const TensorTask& task, SegmentSink& sink,
+                                   const CallOptions& options) {
+    const std::vector<ChannelPool::Lease> leases = channels_.Take(1);
+    return Run(method, leases.front(), task, sink, options, absl::Now() + options.timeout);
+  }
+
+  absl::StatusOr<Summary> Run(BulkMethod method, const ChannelPool::Lease& lease, const TensorTask& task,
+                              SegmentSink& sink, const CallOptions& options, absl::Time deadline) {
     return RunTensor(task, sink, options, options_.retry, RetryWorld(deadline, options.cancel),
-                     [&] { return OpenStream(channel_, method, deadline); });
+                     [&] { return OpenStream(lease.channel(), method, deadline); });
   }
 
   absl::Status CallUnary(const std::function<grpc::Status(grpc::ClientContext&)>& call) {
@@ -130,10 +188,18 @@ class GrpcClient final : public Client {
             .cancelled = [cancel] { return cancel != nullptr && cancel->cancelled(); }};
   }
 
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::QuantizationService::Stub> stub_;
   const ClientOptions options_;
+  ChannelPool channels_;
 };
+
+absl::StatusOr<std::unique_ptr<Client>> MakeClient(ChannelPool::Factory factory, const ClientOptions& options) {
+  QUANTD_RETURN_IF_ERROR(ValidateRetryPolicy(options.retry));
+  if (options.connections_max < 1 || options.connections_max > kConnectionsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ClientOptions.connections_max must be 1 to ", kConnectionsMax, "."));
+  }
+  return std::unique_ptr<Client>(std::make_unique<GrpcClient>(std::move(factory), options));
+}
 
 }  // namespace
 
@@ -149,14 +215,13 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(ClientOptions options) {
   if (options.address.empty()) {
     return absl::InvalidArgumentError("ClientOptions.address is empty. Give \"HOST:PORT\" or \"unix:PATH\".");
   }
-  std::shared_ptr<grpc::Channel> channel = MakeChannel(options.address);
-  return OverChannel(std::move(channel), std::move(options));
+  return MakeClient([address = options.address] { return MakeChannel(address); }, options);
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::OverChannel(std::shared_ptr<grpc::Channel> channel,
                                                             ClientOptions options) {
-  QUANTD_RETURN_IF_ERROR(ValidateRetryPolicy(options.retry));
-  return std::unique_ptr<Client>(std::make_unique<GrpcClient>(std::move(channel), std::move(options)));
+  options.connections_max = 1;
+  return MakeClient([channel = std::move(channel)] { return channel; }, options);
 }
 
 }  // namespace quantd

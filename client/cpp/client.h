@@ -112,11 +112,17 @@ class SegmentSink {
 // Ends calls from another thread. Must outlive the calls that it was given to.
 class CancelToken {
  public:
+  // Cancelled with `parent` too, if there is one, which must outlive this token.
+  explicit CancelToken(const CancelToken* parent = nullptr) : parent_(parent) {}
+
   // Ends them with CANCELLED, now and for all later calls that get this token.
   void Cancel() { cancelled_.store(true, std::memory_order_release); }
-  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  bool cancelled() const {
+    return cancelled_.load(std::memory_order_acquire) || (parent_ != nullptr && parent_->cancelled());
+  }
 
  private:
+  const CancelToken* const parent_;
   std::atomic<bool> cancelled_{false};
 };
 
@@ -133,7 +139,7 @@ struct CallOptions {
   bool checksums = true;                 // CRC32C on every piece, both ways, and on whole segments
   CancelToken* cancel = nullptr;
   // After every message: input bytes that the server has consumed, and all of them. On the calling thread.
-  std::function<void(uint64_t consumed_bytes, uint64_t total_bytes)> progress;
+  std::function<void(uint64_t consumed_bytes, uint64_t total_bytes)> progress;  // of a split tensor: of all parts
 };
 
 struct RetryPolicy {
@@ -146,6 +152,11 @@ struct RetryPolicy {
 struct ClientOptions {
   std::string address;  // "HOST:PORT", "unix:PATH", "dns:///NAME:PORT"
   RetryPolicy retry;
+  // Connections that the client opens at most, 1 to 64. Calls at the same time are spread over them; a call into memory
+  // takes several that are idle, one for each part of the tensor, of at least `part_bytes_min` of values. Not for
+  // tensors with error_metrics or a statistic of the whole tensor that the server must find.
+  uint32_t connections_max = 4;
+  uint64_t part_bytes_min = 16u << 20;
   // Waits between retries; tests inject their own. Default: sleeps, and wakes early when the call is cancelled.
   std::function<void(absl::Duration)> sleeper;
 };
@@ -181,7 +192,8 @@ class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.
   static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
-  // Over a channel that exists already, for example an in-process one. `options.address` is not used.
+  // Over a channel that exists already, for example an in-process one. `options.address` and `connections_max` are not
+  // used.
   static absl::StatusOr<std::unique_ptr<Client>> OverChannel(std::shared_ptr<grpc::Channel> channel,
                                                              ClientOptions options = {});
   virtual ~Client() = default;

@@ -34,21 +34,22 @@ absl::Status ResumingSink::Begin(const SchemeRequest& resolved, std::span<const 
   scheme_ = resolved;
   segments_.assign(segments.begin(), segments.end());
   sizes_.assign(sizes.begin(), sizes.end());
-  for (const SegmentView& segment : segments) delivered_.emplace(segment.name, 0);
+  for (const SegmentView& segment : segments) next_.emplace(segment.name, std::nullopt);
   return absl::OkStatus();
 }
 
 absl::Status ResumingSink::Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) {
-  uint64_t& delivered = delivered_.at(segment);
-  if (offset > delivered) {
-    return absl::InternalError(
-        absl::StrCat("Bytes of ", segment, " at ", offset, " came where ", delivered, " were due."));
+  std::optional<uint64_t>& known = next_.at(segment);
+  if (!known.has_value()) known = offset;
+  uint64_t& next = *known;
+  if (offset > next) {
+    return absl::InternalError(absl::StrCat("Bytes of ", segment, " at ", offset, " came where ", next, " were due."));
   }
-  const uint64_t known_bytes = std::min<uint64_t>(delivered - offset, bytes.size());
+  const uint64_t known_bytes = std::min<uint64_t>(next - offset, bytes.size());
   const std::span<const std::byte> fresh = bytes.subspan(known_bytes);
   if (fresh.empty()) return absl::OkStatus();
-  QUANTD_RETURN_IF_ERROR(target_.Write(segment, delivered, fresh));
-  delivered += fresh.size();
+  QUANTD_RETURN_IF_ERROR(target_.Write(segment, next, fresh));
+  next += fresh.size();
   delivered_bytes_ += fresh.size();
   return absl::OkStatus();
 }

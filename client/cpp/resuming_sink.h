@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,20 +19,20 @@ class ResumingSink final : public SegmentSink {
   // Hands on the first one. FAILED_PRECONDITION where a later stream promises anything else.
   absl::Status Begin(const SchemeRequest& resolved, std::span<const SegmentView> segments,
                      std::span<const uint64_t> sizes) override;
-  // INTERNAL for bytes that leave a gap.
+  // The first bytes of a segment may begin anywhere. INTERNAL for bytes that leave a gap.
   absl::Status Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) override;
 
   // Of all segments together.
   uint64_t delivered_bytes() const { return delivered_bytes_; }
 
  private:
-  bool begun() const { return !delivered_.empty(); }
+  bool begun() const { return !next_.empty(); }
 
   SegmentSink& target_;
   SchemeRequest scheme_;
   std::vector<SegmentView> segments_;
   std::vector<uint64_t> sizes_;
-  std::map<std::string, uint64_t> delivered_;  // bytes, by segment
+  std::map<std::string, std::optional<uint64_t>> next_;  // byte of each segment; none before its first
   uint64_t delivered_bytes_ = 0;
 };
 

@@ -2,12 +2,12 @@
 // little is sent twice.
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <atomic>
 #include <map>
 #include <random>
 
 #include "client/cpp/client.h"
-#include "grpcpp/create_channel.h"
+#include "grpc/grpc.h"
 #include "tests/support/cutting_proxy.h"
 #include "tests/support/tensor_runner.h"
 #include "tests/support/test_service.h"
@@ -17,9 +17,12 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 
-std::unique_ptr<Client> ClientOf(const std::string& address) {
+std::unique_ptr<Client> ClientOf(const std::string& address, uint32_t connections_max = 1) {
   // Cuts follow each other faster than gRPC finds out.
-  ClientOptions options{.address = address, .retry = {.attempts_max = 50, .first_backoff = absl::Milliseconds(5)}};
+  ClientOptions options{.address = address,
+                        .retry = {.attempts_max = 50, .first_backoff = absl::Milliseconds(5)},
+                        .connections_max = connections_max,
+                        .part_bytes_min = kMiB};
   auto client = Client::Create(std::move(options));
   EXPECT_TRUE(client.ok()) << client.status();
   return *std::move(client);
@@ -33,6 +36,9 @@ std::map<std::string, Bytes> SegmentsOf(const QuantizedTensor& tensor) {
 
 class ConnectionCut : public ::testing::Test {
  protected:
+  // gRPC 1.51 stays up between the tests: going down, it may wait 10 s for a poller that cut connections have left.
+  static void SetUpTestSuite() { grpc_init(); }
+
   // The next `cuts` connections are cut after 1 to `bytes_max` bytes.
   void CutNext(uint64_t cuts, uint64_t bytes_max) {
     cuts_left_ = cuts;
@@ -64,8 +70,9 @@ class ConnectionCut : public ::testing::Test {
 
   TestService service_;
   std::mt19937_64 random_ = MakeRandom(20);
-  uint64_t cuts_left_ = 0;  // by the proxy's accepting thread, while a call runs
-  uint64_t cut_bytes_max_ = 1;
+  // Read by the proxy's accepting thread, while a call runs.
+  std::atomic<uint64_t> cuts_left_ = 0;
+  std::atomic<uint64_t> cut_bytes_max_ = 1;
   CuttingProxy proxy_{service_.tcp_address(), [this]() -> std::optional<uint64_t> {
                         if (cuts_left_ == 0) return std::nullopt;
                         --cuts_left_;
@@ -111,6 +118,27 @@ TEST_F(ConnectionCut, DequantizedBytesAreThoseOfAQuietNetwork) {
   ASSERT_TRUE(actual.ok()) << actual.status();
   EXPECT_TRUE(actual->values == expected->values);
   EXPECT_EQ(proxy_.cuts(), 12u);
+}
+
+TEST_F(ConnectionCut, PartsOnSeveralConnectionsAreJoinedToTheSameBytes) {
+  const std::vector<float> values = Values(32 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size() / 1024, 1024}, std::as_bytes(std::span(values))};
+  cut_ = ClientOf(proxy_.address(), 4);
+  const SchemeRequest schemes[] = {
+      {.preset = "bnb-nf4"}, {.preset = "ct-w4a16-asym"}, {.preset = "mxfp8-e4m3"}, {.preset = "ct-w8a8"}};
+  for (const SchemeRequest& scheme : schemes) {
+    SCOPED_TRACE(scheme.preset);
+    CutNext(6, 4 * kMiB);
+    ExpectSameSegments(tensor, scheme);
+    const auto quantized = quiet_->Quantize(tensor, scheme);
+    ASSERT_TRUE(quantized.ok()) << quantized.status();
+    const auto expected = quiet_->Dequantize(quantized->View(), DataType::kBFloat16);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    const auto actual = cut_->Dequantize(quantized->View(), DataType::kBFloat16);
+    ASSERT_TRUE(actual.ok()) << actual.status();
+    EXPECT_TRUE(actual->values == expected->values);
+  }
+  EXPECT_GE(proxy_.cuts(), 6u);
 }
 
 TEST_F(ConnectionCut, WastesAtMostAWindow) {
