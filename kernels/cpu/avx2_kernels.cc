@@ -15,7 +15,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "kernels/cpu/dynamic8_cells.h"
+#include "kernels/format/dynamic8_cells.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/reciprocal_tables.h"
 #include "kernels/cpu/threshold_bins.h"

@@ -53,10 +53,11 @@ __global__ void FindRanges(DeviceRangeJob job) {
     }
   }
   if (lane != 0) return;
-  atomicMax(&job.findings->amax_bits, amax_of_all);
+  DeviceFindings& findings = job.findings[blockIdx.x % kFindingsSlots];
+  atomicMax(&findings.amax_bits, amax_of_all);
   if constexpr (kAsymmetric) {
-    atomicMax(&job.findings->lowest_bits, lowest_of_all);
-    atomicMax(&job.findings->highest_bits, highest_of_all);
+    atomicMax(&findings.lowest_bits, lowest_of_all);
+    atomicMax(&findings.highest_bits, highest_of_all);
   }
 }
 
