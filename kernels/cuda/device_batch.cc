@@ -88,7 +88,7 @@ class BatchLauncher {
     QUANTD_RETURN_IF_ERROR(StatusOf(
         cudaMemsetAsync(At(scratch_.findings), 0, kFindingsSlots * sizeof(DeviceFindings), stream_), "clearing"));
     if (Output(kSpooledValuesSegment) != nullptr) {
-      FindRanges(InPieces(runs_), 0);
+      FindTensorRange();
       return absl::OkStatus();
     }
     if (std::byte* const spooled = Input(kSpooledScalesSegment)) {
@@ -250,6 +250,15 @@ class BatchLauncher {
                                          .highest = recipe_.has_zero_points ? Floats(scratch_.highest) : nullptr,
                                          .findings = Findings()},
                                         stream_);
+  }
+
+  void FindTensorRange() const {
+    uint64_t done = 0;
+    if (batch_.kernels == CudaKernels::kFused && IsAligned(Values())) {
+      done = LaunchTensorRange({.values = Values(), .element_count = batch_.element_count, .findings = Findings()},
+                               plan_.values_dtype, stream_);
+    }
+    if (done < batch_.element_count) FindRanges(InPieces(RunsFrom(done)), done);
   }
 
   // As they are stored, from a run on; null: they are not, or packed, or the tensor's.

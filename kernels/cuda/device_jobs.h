@@ -92,6 +92,14 @@ struct DeviceDecodeJob {
 };
 using DecodeLaunch = void (*)(const DeviceDecodeJob& job, cudaStream_t stream);
 
+// The range of a tensor, whose values begin at a multiple of 16 bytes. Returns how many from the first on it looks at.
+struct DeviceTensorRangeJob {
+  const std::byte* values;
+  uint64_t element_count;
+  DeviceFindings* findings;
+};
+uint64_t LaunchTensorRange(const DeviceTensorRangeJob& job, DataType values, cudaStream_t stream);
+
 // Range, scales and codes at once: the values are read a single time.
 struct DeviceFusedJob {
   const std::byte* values;
