@@ -5,6 +5,7 @@
 #include "kernels/cuda/chunk.cuh"
 #include "kernels/cuda/device_formats.cuh"
 #include "kernels/cuda/device_jobs.h"
+#include "kernels/cuda/fp8_pairs.cuh"
 #include "kernels/format/dynamic8_cells.h"
 #include "kernels/format/rank_cells.h"
 
@@ -20,7 +21,7 @@ inline constexpr int kChunkWords = static_cast<int>(kChunkElements) * Format::kB
 template <Transform kTransform, int kPower>
 class Quotients {
   static constexpr bool kDivides = kTransform == Transform::kDivide || kTransform == Transform::kDivideAddZero;
-  static constexpr float kOne = static_cast<float>(uint64_t{1} << kPower);
+  static constexpr float kOne = __builtin_bit_cast(float, static_cast<uint32_t>(127 + kPower) << 23);
 
  public:
   __device__ Quotients(float factor, float zero)
@@ -146,8 +147,7 @@ class ChunkCodec<Transform::kMultiplyFtz, Fp4Bnb> {
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients,
                          float factor, uint32_t (&words)[2]) const {
-    // A product has a sign unless it or the value is flushed to 0.
-    const float at_most_one = fminf(factor, 1.0f);
+    const float sign_addend = LargestFlushed(factor);
 #pragma unroll
     for (int w = 0; w < 2; ++w) {
       uint32_t codes = 0;
@@ -155,7 +155,7 @@ class ChunkCodec<Transform::kMultiplyFtz, Fp4Bnb> {
       for (int i = 0; i < 8; ++i) {
         const float value = chunk[w * 8 + i];
         const uint32_t rank = Ranked(__float2uint_rz(quotients(fabsf(value))), 28, lane_word_);
-        const uint32_t sign = value * at_most_one <= -0x1p-126f ? 0x80000000u : 0;
+        const uint32_t sign = __float_as_uint(value + sign_addend) & 0x80000000u;
         codes = __funnelshift_l(rank | sign, codes, 4);
       }
       // Ranks 0 to 7 have the codes 0, 1, 6, 7, 4, 5, 2, 3.
@@ -164,6 +164,14 @@ class ChunkCodec<Transform::kMultiplyFtz, Fp4Bnb> {
   }
 
  private:
+  // The largest value that is flushed to 0, or whose product is.
+  __device__ static float LargestFlushed(float factor) {
+    if (factor >= 1) return 0x1.fffffcp-127f;
+    // Half a unit below 2^-126 is rounded to it, up to the even one; in units of 2^-60, where it is a float.
+    const float smallest_kept = __fdiv_ru(0x1.fffffep-67f, factor) * 0x1p-60f;
+    return __uint_as_float(__float_as_uint(smallest_kept) - 1);
+  }
+
   uint32_t lane_word_;
 };
 
@@ -189,7 +197,9 @@ class ChunkCodec<kTransform, Fp4E2m1> {
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float factor,
                          uint32_t (&words)[2]) const {
-    const float sign_addend = SignAddend(unsigned_zero_, kDivides ? factor : __frcp_rn(factor));
+    // A multiplier is a power of two.
+    const float divisor = kDivides ? factor : __uint_as_float((254u << 23) - __float_as_uint(factor));
+    const float sign_addend = SignAddend(unsigned_zero_, divisor);
 #pragma unroll
     for (int w = 0; w < 2; ++w) {
       uint32_t codes = 0;
@@ -208,22 +218,6 @@ class ChunkCodec<kTransform, Fp4E2m1> {
   uint32_t lane_word_;
   bool unsigned_zero_;
 };
-
-// Two codes, the first in the low byte.
-template <class Format>
-__device__ inline uint32_t ConvertedPair(float first, float second) {
-#if __CUDA_ARCH__ >= 890
-  uint16_t pair;
-  if constexpr (std::is_same_v<Format, Fp8E4m3>) {
-    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(second), "f"(first));
-  } else {
-    asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(second), "f"(first));
-  }
-  return pair;
-#else
-  return Format::Encode(first) | Format::Encode(second) << 8;
-#endif
-}
 
 template <Transform kTransform, class Format>
 class Fp8ChunkCodec {
@@ -304,50 +298,78 @@ class ChunkCodec<kTransform, Int8> : public IntegerChunkCodec<kTransform, Int8> 
   using IntegerChunkCodec<kTransform, Int8>::IntegerChunkCodec;
 };
 
-__device__ const auto kDynamic8CellTable = TableOf(kDynamic8CellEntries);
+// Words by the upper bits of a value times 2^-95, and those of negative values mirrored below: the sum of a value's bits
+// and its cell's word has the code in its upper byte. An octave of subnormals comes before the first of kDynamic8Cells.
+inline constexpr int kDynamic8Power = -95;
+inline constexpr uint32_t kDynamic8Octave = 64;
+inline constexpr uint32_t kDynamic8HalfWords = kDynamic8Octave + kDynamic8Cells;
+
+struct Dynamic8Words {
+  uint32_t words[2 * kDynamic8HalfWords];
+};
+consteval Dynamic8Words MakeDynamic8Words() {
+  Dynamic8Words table{};
+  for (uint32_t i = 0; i < kDynamic8HalfWords; ++i) {
+    const uint32_t cell = i < kDynamic8Octave ? 0 : i - kDynamic8Octave;
+    const uint32_t first = i << kDynamic8CellShift;
+    for (const bool negative : {false, true}) {
+      // Rank = (entry + bits within the cell) >> kDynamic8RankShift.
+      const uint32_t entry = kDynamic8CellEntries[cell + (negative ? kDynamic8Cells : 0)];
+      const uint32_t rank = entry >> kDynamic8RankShift;
+      const uint32_t until_next = ((rank + 1) << kDynamic8RankShift) - entry;
+      const bool has_next = until_next <= kDynamic8CellMask;
+      if (!negative) {
+        const uint32_t base = has_next ? ((rank + 1) << 24) - until_next : rank << 24;
+        table.words[kDynamic8HalfWords + i] = base - first;
+      } else {
+        // ~bits rise with the value: the cell's last magnitude comes first, and those of the next rank before the others.
+        const uint32_t code = 255 - rank;
+        const uint32_t base = has_next ? (code << 24) - (kDynamic8CellMask + 1 - until_next) : code << 24;
+        table.words[kDynamic8HalfWords - 1 - i] = base - ~(first | kDynamic8CellMask);
+      }
+    }
+  }
+  return table;
+}
+__device__ const Dynamic8Words kDynamic8WordTable = MakeDynamic8Words();
 
 // Its table is in shared memory: all threads of a CTA make it, and stay for many chunks.
 template <>
 class ChunkCodec<Transform::kMultiplyFtz, Dynamic8> {
  public:
-  static constexpr int kPower = 0;
+  static constexpr int kPower = kDynamic8Power;
   static constexpr bool kHasTable = true;
 
   __device__ explicit ChunkCodec(const DeviceFusedJob&) {
-    __shared__ uint4 table[kEntries / 4];
-    for (uint32_t i = threadIdx.x; i < kEntries / 4; i += blockDim.x) {
-      table[i] = __ldg(reinterpret_cast<const uint4*>(kDynamic8CellTable.entries) + i);
+    __shared__ uint4 table[kDynamic8HalfWords * 2 / 4];
+    for (uint32_t i = threadIdx.x; i < kDynamic8HalfWords * 2 / 4; i += blockDim.x) {
+      table[i] = __ldg(reinterpret_cast<const uint4*>(kDynamic8WordTable.words) + i);
     }
     __syncthreads();
-    entries_ = reinterpret_cast<const uint32_t*>(table);
+    words_ = reinterpret_cast<const uint32_t*>(table) + kDynamic8HalfWords;
   }
-  __device__ static bool IsUsual(const DeviceFusedJob&, float) { return true; }
+  // A smaller factor times 2^-95 has fewer bits.
+  __device__ static bool IsUsual(const DeviceFusedJob&, float factor) { return factor >= 0x1p-30f; }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients,
                          float, uint32_t (&words)[4]) const {
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
-      uint32_t word = 0;
-#pragma unroll
-      for (int i = 0; i < 4; ++i) word |= Code(quotients(chunk[w * 4 + i])) << (8 * i);
-      words[w] = word;
+      const auto sum = [&](int i) { return Sum(quotients(chunk[w * 4 + i])); };
+      const uint32_t low = __byte_perm(sum(0), sum(1), 0x0073);
+      words[w] = __byte_perm(low, __byte_perm(sum(2), sum(3), 0x0073), 0x5410);
     }
   }
 
  private:
-  static constexpr uint32_t kEntries = 2 * kDynamic8Cells;
-
-  __device__ uint32_t Code(float value) const {
-    const uint32_t bits = __float_as_uint(value);
-    const uint32_t magnitude = max(bits & 0x7fffffffu, kDynamic8FirstCell << kDynamic8CellShift);
-    const bool negative = (bits >> 31) != 0;
-    const uint32_t cell = (magnitude >> kDynamic8CellShift) - kDynamic8FirstCell + (negative ? kDynamic8Cells : 0);
-    const uint32_t rank = (entries_[cell] + (magnitude & kDynamic8CellMask)) >> kDynamic8RankShift;
-    return negative ? 255 - rank : rank;
+  __device__ uint32_t Sum(float value) const {
+    const int32_t bits = __float_as_int(value);
+    const int32_t ordered = bits ^ (bits >> 31 & 0x7fffffff);
+    return static_cast<uint32_t>(ordered) + words_[ordered >> kDynamic8CellShift];
   }
 
-  const uint32_t* entries_;
+  const uint32_t* words_;  // of the value 0
 };
 
 }  // namespace

@@ -1,9 +1,8 @@
 // Levels of a thread's codes, a few that lie in one word or two.
 #pragma once
 
-#include <cuda_fp16.h>
-
 #include "kernels/cuda/device_formats.cuh"
+#include "kernels/cuda/fp8_pairs.cuh"
 
 namespace quantd {
 namespace {
@@ -59,21 +58,9 @@ class Fp8ChunkLevels {
   __device__ void Decode(uint64_t bits, float (&levels)[kCount]) const {
 #pragma unroll
     for (uint32_t i = 0; i < kCount; i += 2) {
-      const auto pair = static_cast<uint16_t>(bits >> (i * 8));
-#if __CUDA_ARCH__ >= 890
-      // float16 holds both formats exactly.
-      uint32_t halves;
-      if constexpr (std::is_same_v<Format, Fp8E4m3>) {
-        asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
-      } else {
-        asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(halves) : "h"(pair));
-      }
-      levels[i] = __half2float(__ushort_as_half(static_cast<uint16_t>(halves)));
-      levels[i + 1] = __half2float(__ushort_as_half(static_cast<uint16_t>(halves >> 16)));
-#else
-      levels[i] = Format::Decode(pair & 255);
-      levels[i + 1] = Format::Decode(pair >> 8);
-#endif
+      const float2 pair = WidenedPair<Format>(static_cast<uint32_t>(bits >> (i * 8)));
+      levels[i] = pair.x;
+      levels[i + 1] = pair.y;
     }
   }
 };
@@ -86,15 +73,13 @@ class ChunkLevels<Fp8E5m2> : public Fp8ChunkLevels<Fp8E5m2> {
   using Fp8ChunkLevels<Fp8E5m2>::Fp8ChunkLevels;
 };
 
-__device__ const auto kDynamic8Levels = TableOf(kDynamic8LevelBits);
-
 // A table in shared memory, which the CTA makes together.
 template <>
 class ChunkLevels<Dynamic8> {
  public:
   __device__ explicit ChunkLevels(uint32_t) {
     __shared__ float table[256];
-    for (uint32_t i = threadIdx.x; i < 256; i += blockDim.x) table[i] = __uint_as_float(kDynamic8Levels.entries[i]);
+    for (uint32_t i = threadIdx.x; i < 256; i += blockDim.x) table[i] = __uint_as_float(kDynamic8LevelTable.entries[i]);
     __syncthreads();
     levels_ = table;
   }

@@ -111,7 +111,6 @@ class BatchLauncher {
     } else {
       stored_ = Input(kScalesSegment);
     }
-    if (recipe_.packed_zero_points) LaunchUnpackZeroPoints(PackJob(Input(kZeroPointsSegment)), stream_);
     const uint64_t done = DequantizeFused();
     if (done == batch_.element_count) return absl::OkStatus();
     return DequantizeGenerically(done);
@@ -287,9 +286,10 @@ class BatchLauncher {
             .stored = stored_,
             .scale = TensorScale().factor,
             .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
-            .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
             .zero_points = recipe_.packed_zero_points || !has_scales ? nullptr
                                                                      : reinterpret_cast<const int8_t*>(zero_points),
+            .packed_zeros =
+                recipe_.packed_zero_points ? reinterpret_cast<const uint32_t*>(zero_points) : nullptr,
             .code_xor = recipe_.code_xor,
             .values = values},
            stream_);
@@ -300,6 +300,7 @@ class BatchLauncher {
     const bool has_scales = plan_.HasScalePerRun();
     const bool has_scale = recipe_.method != ScaleMethod::kNone;
     const uint64_t first_run = RunOf(begin);
+    if (recipe_.packed_zero_points) LaunchUnpackZeroPoints(PackJob(Input(kZeroPointsSegment)), stream_);
     RunGeometry rest = RunsFrom(begin);
     // What is behind whole chunks is a part of one run, or of none.
     if (begin > 0) rest.run_elements = rest.row_elements;

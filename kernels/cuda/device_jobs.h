@@ -133,8 +133,8 @@ struct DeviceFusedDecodeJob {
   const std::byte* stored;
   float scale;
   float zero;
-  const float* zeros;         // one for each run; null: there are none
-  const int8_t* zero_points;  // the same as they are stored; null: they are not, or packed
+  const int8_t* zero_points;     // one for each run; null: there are none, or packed
+  const uint32_t* packed_zeros;  // as DevicePackJob has them; null: there are none
   uint32_t code_xor;
   std::byte* values;
 };

@@ -44,11 +44,11 @@ __device__ void StoreNarrowed(const float* values, std::byte* target) {
   __stcs(reinterpret_cast<uint4*>(target), make_uint4(words[0], words[1], words[2], words[3]));
 }
 
-__device__ inline uint64_t RunOfChunk(const FusedDecodeGeometry& geometry, uint32_t chunk) {
+__device__ inline uint32_t RunOfChunk(const FusedDecodeGeometry& geometry, uint32_t chunk) {
   if (geometry.run_shift != FusedDecodeGeometry::kNoShift) return chunk >> geometry.run_shift;
   const uint32_t row = chunk / geometry.row_chunks;
   const uint32_t run_of_row = chunk % geometry.row_chunks / geometry.run_chunks;
-  return uint64_t{row / geometry.band_rows} * geometry.row_runs + run_of_row;
+  return row / geometry.band_rows * geometry.row_runs + run_of_row;
 }
 
 template <Restore kRestore, class Format, class Values>
@@ -71,10 +71,10 @@ class FusedDecoder {
   __device__ Piece Load(const FusedDecodeGeometry& geometry, uint64_t begin) const {
     Piece piece{begin, LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8), job_.scale, job_.zero};
     if (job_.method == ScaleMethod::kNone) return piece;
-    const uint64_t run = RunOfChunk(geometry, static_cast<uint32_t>(begin / kChunkElements));
+    const uint32_t run = RunOfChunk(geometry, static_cast<uint32_t>(begin / kChunkElements));
     piece.scale = RestoreRunScale(job_.method, job_.rounding, job_.stored, run, job_.parameters);
     if constexpr (Format::kKind == ElementKind::kInteger) {
-      if (job_.zeros != nullptr) piece.zero = job_.zeros[run];
+      if (job_.packed_zeros != nullptr) piece.zero = PackedZero(geometry, run);
       if (job_.zero_points != nullptr) piece.zero = static_cast<float>(job_.zero_points[run]);
     }
     return piece;
@@ -96,6 +96,12 @@ class FusedDecoder {
   }
 
  private:
+  __device__ float PackedZero(const FusedDecodeGeometry& geometry, uint32_t run) const {
+    const uint32_t row = run / geometry.row_runs;
+    const uint32_t word = __ldg(job_.packed_zeros + row / 8 * geometry.row_runs + run % geometry.row_runs);
+    return static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
+  }
+
   __device__ static float Value(float level, const Piece& piece) {
     if constexpr (kRestore == Restore::kLlmInt8) return level * piece.scale * kLlmInt8Step;
     if constexpr (Format::kKind == ElementKind::kInteger) return (level - piece.zero) * piece.scale;

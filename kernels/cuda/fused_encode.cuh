@@ -2,6 +2,8 @@
 // sixteen in each.
 #pragma once
 
+#include <bit>
+
 #include "kernels/cuda/chunk_codes.cuh"
 #include "kernels/cuda/encode_kernels.cuh"
 #include "kernels/cuda/fused_geometry.h"
@@ -26,7 +28,7 @@ class FusedEncoder {
     return MakeRunScale<kTransform, Format::kKind>(job_.method, job_.rounding, range.Floats(), job_.parameters);
   }
 
-  __device__ void StoreScale(uint64_t run, const RunScale& scale) const {
+  __device__ void StoreScale(uint32_t run, const RunScale& scale) const {
     if (job_.method == ScaleMethod::kNone) return;
     if (job_.stored_bytes == 4) {
       reinterpret_cast<uint32_t*>(job_.stored)[run] = scale.stored;
@@ -46,10 +48,14 @@ class FusedEncoder {
                              uint32_t largest, bool is_there) const {
     // Any factor will do for zeros; multipliers of theirs may be too large for a quick one.
     const float factor = kTransform == Transform::kMultiply && largest == 0 ? 1.0f : scale.factor;
-    uint32_t words[kChunkWords<Format>];
-    codec_.Encode(chunk, Quotients<kTransform, Codec::kPower>(factor, scale.zero), factor, words);
     bool usual = Codec::IsUsual(job_, factor) &&
                  Quotients<kTransform, Codec::kPower>::IsUsual(factor, __uint_as_float(largest));
+    const float safe_factor = usual ? factor : 1.0f;
+    uint32_t words[kChunkWords<Format>];
+    // Where shuffles need all lanes, those that will not use the codes make some of their own; tables have no such entries.
+    if (!Codec::kHasTable || usual) {
+      codec_.Encode(chunk, Quotients<kTransform, Codec::kPower>(safe_factor, scale.zero), safe_factor, words);
+    }
     if constexpr (kTransform == Transform::kMultiplyFtz) {
       // Zeros times infinity: NaN, which has the code 0.
       if (FlushToZero(__uint_as_float(largest)) == 0) {
@@ -84,7 +90,7 @@ class FusedEncoder {
 
  private:
   // Reads the values again: those in registers cannot be indexed.
-  __device__ static __noinline__ void EncodeExactly(const DeviceFusedJob& job, uint64_t begin, uint64_t code_begin,
+  __device__ static void EncodeExactly(const DeviceFusedJob& job, uint64_t begin, uint64_t code_begin,
                                                     float factor, float zero) {
     DeviceCodeWriter<Format> writer(job.codes + code_begin);
 #pragma unroll 1
@@ -98,32 +104,47 @@ class FusedEncoder {
   Codec codec_;
 };
 
-// Each run belongs to `lanes` neighbours of one warp, 1 to 32.
+// Each run belongs to 2^`lanes_log2` neighbours of one warp. A thread has kHeldChunks chunks, so that the loads of all are
+// under way before the first is needed.
 template <Transform kTransform, class Format, class Values>
 __global__ void __launch_bounds__(kBlockThreads) EncodeShortRuns(const __grid_constant__ DeviceFusedJob job,
-                                                                uint64_t chunk_count, uint32_t lanes) {
+                                                                uint32_t chunk_count, uint32_t lanes_log2) {
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
+  constexpr uint32_t kBlockChunks = kBlockThreads * kHeldChunks;
   const FusedEncoder<kTransform, Format, Values> encoder(job);
-  uint64_t first = uint64_t{blockIdx.x} * blockDim.x;
+  const bool leads = (threadIdx.x & ((1u << lanes_log2) - 1)) == 0;
+  DeviceRange of_all;
+  uint32_t first = blockIdx.x * kBlockChunks + threadIdx.x;
   do {
-    // Those beyond the end do what the last one does, and store nothing.
-    const bool is_there = first + threadIdx.x < chunk_count;
-    const uint64_t index = is_there ? first + threadIdx.x : chunk_count - 1;
-    const Chunk<Values> chunk(job.values + index * Chunk<Values>::kBytes);
-    DeviceRange range = chunk.Range();
-    if constexpr (!kAsymmetric) range = {0, range.absmax()};
+    Chunk<Values> chunks[kHeldChunks];
+    uint32_t indices[kHeldChunks];
+    bool is_there[kHeldChunks];
 #pragma unroll
-    for (uint32_t distance = 1; distance < 32; distance *= 2) {
-      if (lanes <= distance) break;
-      range.highest = max(range.highest, __shfl_xor_sync(kEveryLane, range.highest, distance));
-      if constexpr (kAsymmetric) range.lowest = max(range.lowest, __shfl_xor_sync(kEveryLane, range.lowest, distance));
+    for (uint32_t i = 0; i < kHeldChunks; ++i) {
+      // Those beyond the end do what the last one does, and store nothing.
+      indices[i] = min(first + i * kBlockThreads, chunk_count - 1);
+      is_there[i] = first + i * kBlockThreads < chunk_count;
+      chunks[i] = Chunk<Values>(job.values + uint64_t{indices[i]} * Chunk<Values>::kBytes);
     }
-    const RunScale scale = encoder.ScaleOf(range);
-    if (is_there && threadIdx.x % lanes == 0) encoder.StoreScale(index / lanes, scale);
-    encoder.StoreCodes(chunk, index * kChunkElements, index * encoder.kCodeBytes, scale, range.absmax(), is_there);
-    encoder.MergeFindings(range);
-    first += ThreadCount();
-  } while (ChunkCodec<kTransform, Format>::kHasTable && first < chunk_count);
+#pragma unroll
+    for (uint32_t i = 0; i < kHeldChunks; ++i) {
+      DeviceRange range = chunks[i].Range();
+      if constexpr (!kAsymmetric) range = {0, range.absmax()};
+#pragma unroll
+      for (uint32_t step = 0; step < 5; ++step) {
+        if (lanes_log2 <= step) break;
+        range.highest = max(range.highest, __shfl_xor_sync(kEveryLane, range.highest, 1 << step));
+        if constexpr (kAsymmetric) range.lowest = max(range.lowest, __shfl_xor_sync(kEveryLane, range.lowest, 1 << step));
+      }
+      of_all = {max(of_all.lowest, range.lowest), max(of_all.highest, range.highest)};
+      const RunScale scale = encoder.ScaleOf(range);
+      if (is_there[i] && leads) encoder.StoreScale(indices[i] >> lanes_log2, scale);
+      encoder.StoreCodes(chunks[i], uint64_t{indices[i]} * kChunkElements, uint64_t{indices[i]} * encoder.kCodeBytes,
+                         scale, range.absmax(), is_there[i]);
+    }
+    first += gridDim.x * kBlockChunks;
+  } while (ChunkCodec<kTransform, Format>::kHasTable && first - threadIdx.x < chunk_count);
+  encoder.MergeFindings(of_all);
 }
 
 // The largest of all threads of the CTA, to all of them.
@@ -137,7 +158,7 @@ __device__ inline uint32_t LargestOfBlock(uint32_t value, uint32_t (&of_warps)[3
 
 // Each run belongs to a CTA: a long one, a row, or a tile, of which a thread has at most kHeldChunks chunks.
 template <Transform kTransform, class Format, class Values>
-__global__ void __launch_bounds__(kLongRunThreadsMax) EncodeLongRuns(const __grid_constant__ DeviceFusedJob job,
+__global__ void __launch_bounds__(kLongRunThreadsMax, ChunkCodec<kTransform, Format>::kHasTable ? 1 : 0) EncodeLongRuns(const __grid_constant__ DeviceFusedJob job,
                                                                     FusedTile tile) {
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
   __shared__ uint32_t of_warps[2][32];
@@ -189,11 +210,11 @@ struct FusedLauncher {
     if (geometry.runs == 0) return;
     if (geometry.lanes > 0) {
       const uint64_t chunks = geometry.runs * geometry.lanes;
-      const uint64_t blocks = (chunks + kBlockThreads - 1) / kBlockThreads;
+      const uint64_t blocks = (chunks + kBlockThreads * kHeldChunks - 1) / (kBlockThreads * kHeldChunks);
       const uint64_t blocks_max = kHasTable ? kTableBlocksMax : kFusedRunsMax;
       EncodeShortRuns<kTransform, Format, Values>
           <<<static_cast<uint32_t>(blocks < blocks_max ? blocks : blocks_max), kBlockThreads, 0, stream>>>(
-              job, chunks, geometry.lanes);
+              job, static_cast<uint32_t>(chunks), static_cast<uint32_t>(std::countr_zero(geometry.lanes)));
       return;
     }
     const uint64_t blocks_max = kHasTable ? kTableBlocksMax : kFusedRunsMax;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/device_formats.cuh"
+#include "kernels/cuda/fp8_pairs.cuh"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
 #include "kernels/format/mx_scales.h"
@@ -13,10 +14,24 @@ namespace {
 
 template <template <class> class Method>
 __device__ RunScale MakeRounded(DataType rounding, const RunRange& range, const ScaleParameters& parameters) {
-  if (rounding == DataType::kFloat16) return Method<Float16Scale>::Make(range, parameters);
-  if (rounding == DataType::kBFloat16) return Method<BFloat16Scale>::Make(range, parameters);
+  if (rounding == DataType::kFloat16) return Method<DeviceFloat16Scale>::Make(range, parameters);
+  if (rounding == DataType::kBFloat16) return Method<DeviceBFloat16Scale>::Make(range, parameters);
   return Method<Float32Scale>::Make(range, parameters);
 }
+
+// As CompressedTensorsNvfp4, by the instructions that convert E4M3.
+template <class Type>
+struct DeviceNvfp4 {
+  __device__ static RunScale Make(const RunRange& run, const ScaleParameters& parameters) {
+    const float relative = parameters.global_scale * RoundTo<Type>(run.absmax / parameters.divisor);
+    const uint32_t rounded = ConvertedPair<Fp8E4m3>(relative, 0) & 0xff;
+    const uint32_t stored = rounded == 0 ? CompressedTensorsNvfp4<Type>::kZeroScale : rounded;
+    return {stored, Restore(stored, parameters), 0};
+  }
+  __device__ static float Restore(uint32_t stored, const ScaleParameters& parameters) {
+    return WidenedPair<Fp8E4m3>(stored).x / parameters.global_scale;
+  }
+};
 
 // All threads take the same branch, so one kernel serves all methods.
 template <Transform kTransform, ElementKind kKind>
@@ -40,7 +55,7 @@ __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const Ru
   } else {
     if constexpr (kKind == ElementKind::kMiniFloat) {
       if (method == ScaleMethod::kCompressedTensorsNvfp4) {
-        return MakeRounded<CompressedTensorsNvfp4>(rounding, range, parameters);
+        return MakeRounded<DeviceNvfp4>(rounding, range, parameters);
       }
     }
     if (method == ScaleMethod::kStrictSymmetric) return MakeRounded<StrictSymmetric>(rounding, range, parameters);
@@ -53,7 +68,7 @@ __device__ inline float RestoreRunScale(ScaleMethod method, DataType rounding, c
                                         const ScaleParameters& parameters) {
   switch (method) {
     case ScaleMethod::kCompressedTensorsNvfp4:
-      return CompressedTensorsNvfp4<Float32Scale>::Restore(static_cast<uint32_t>(stored[run]), parameters);
+      return DeviceNvfp4<Float32Scale>::Restore(static_cast<uint32_t>(stored[run]), parameters);
     case ScaleMethod::kCompressedTensorsMx:
     case ScaleMethod::kMxFloor:
     case ScaleMethod::kMxCeil:
@@ -65,7 +80,7 @@ __device__ inline float RestoreRunScale(ScaleMethod method, DataType rounding, c
   }
   if (rounding == DataType::kFloat32) return reinterpret_cast<const float*>(stored)[run];
   const uint16_t bits = reinterpret_cast<const uint16_t*>(stored)[run];
-  return rounding == DataType::kFloat16 ? Float16Scale::FromBits(bits) : BFloat16Scale::FromBits(bits);
+  return rounding == DataType::kFloat16 ? DeviceFloat16Scale::FromBits(bits) : DeviceBFloat16Scale::FromBits(bits);
 }
 
 }  // namespace
