@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Machine instructions of the fused kernels, per value: tools/cuda_instructions.py [LIBRARY] [--filter REGEX]
+"""Machine instructions of the fused kernels per value, as they stand in the code: tools/cuda_instructions.py [LIBRARY]
 
-Counts what the common way through a kernel has for one thread, which has 16 values: code behind the first EXIT without a
-predicate is of the ways that few take.
+An upper bound of what a thread executes: the code has the ways of all scale methods and of unusual values, of which a
+thread takes one or none. What lies behind the first EXIT without a predicate is left out.
 """
 
 import argparse
@@ -11,7 +11,8 @@ import pathlib
 import re
 import subprocess
 
-VALUES_OF_THREAD = 16
+# Of kernels for quantization; those for dequantization have half as many.
+VALUES_OF_THREAD = {"Encode": 32, "Decode": 16}
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ALU = re.compile(r"^(LOP3|SHF|PRMT|VIMNMX|IMNMX|FMNMX|ISETP|FSETP|FSET|IADD3|LEA|SEL|FSEL|FSET|I2FP|PLOP3|VIADD|VIADDMNMX|POPC|BMSK|SGXT|P2R|R2P|F2FP)")
 XU = re.compile(r"^(F2I|I2F|MUFU|F2F|FRND)")
@@ -53,10 +54,11 @@ def main():
     rows = []
     for name, count in zip(names, counts.values()):
         short = re.sub(r"quantd::|\(anonymous namespace\)::|\(.*?\)(?=\d)|^void |\(Device.*", "", name)
-        if not re.search(arguments.filter, short):
+        if short[:6] not in VALUES_OF_THREAD or not re.search(arguments.filter, short):
             continue
-        per_value = {kind: count[kind] / VALUES_OF_THREAD for kind in ("alu", "fma", "xu", "memory")}
-        rows.append(f"| {short} | {sum(count.values()) / VALUES_OF_THREAD:.1f} | " + " | ".join(f"{per_value[k]:.1f}" for k in per_value) + " |")
+        values = VALUES_OF_THREAD[short[:6]]
+        per_value = {kind: count[kind] / values for kind in ("alu", "fma", "xu", "memory")}
+        rows.append(f"| {short} | {sum(count.values()) / values:.1f} | " + " | ".join(f"{per_value[k]:.1f}" for k in per_value) + " |")
     print("\n".join(sorted(rows)))
 
 

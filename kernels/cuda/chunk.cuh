@@ -77,7 +77,8 @@ class Chunk {
       return {below & ~kSigns, above};
     } else {
       const auto widened = [](uint32_t magnitudes) {
-        return __float_as_uint(WidenOnDevice<Values>(static_cast<uint16_t>(max(magnitudes & 0xffff, magnitudes >> 16))));
+        return __float_as_uint(
+            WidenOnDevice<Values>(static_cast<uint16_t>(max(magnitudes & 0xffff, magnitudes >> 16))));
       };
       return {widened(below & ~kSigns), widened(above)};
     }

@@ -29,8 +29,9 @@ class Quotients {
     if constexpr (kDivides) reciprocal_ = __frcp_rn(factor) * kOne;
   }
 
-  // Division by one correction rounds as IEEE's (docs/adr/0007), but for quotients that are too small for any code but 0.
-  // The largest magnitude bounds the others' quotients. Where subnormal values count as zeros, none of them reaches 2^-36.
+  // Division by one correction rounds as IEEE's (docs/adr/0007), but for quotients that are too small for any code but
+  // 0. The largest magnitude bounds the others' quotients. Where subnormal values count as zeros, none of them reaches
+  // 2^-36.
   __device__ static bool IsUsual(float factor, float largest_magnitude) {
     if constexpr (kDivides) {
       return factor >= 0x1p-80f && factor <= 0x1p100f && largest_magnitude * __frcp_rn(factor) <= 0x1p60f;
@@ -298,8 +299,9 @@ class ChunkCodec<kTransform, Int8> : public IntegerChunkCodec<kTransform, Int8> 
   using IntegerChunkCodec<kTransform, Int8>::IntegerChunkCodec;
 };
 
-// Words by the upper bits of a value times 2^-95, and those of negative values mirrored below: the sum of a value's bits
-// and its cell's word has the code in its upper byte. An octave of subnormals comes before the first of kDynamic8Cells.
+// Words by the upper bits of a value times 2^-95, and those of negative values mirrored below: the sum of a value's
+// bits and its cell's word has the code in its upper byte. An octave of subnormals comes before the first of
+// kDynamic8Cells.
 inline constexpr int kDynamic8Power = -95;
 inline constexpr uint32_t kDynamic8Octave = 64;
 inline constexpr uint32_t kDynamic8HalfWords = kDynamic8Octave + kDynamic8Cells;
@@ -322,7 +324,8 @@ consteval Dynamic8Words MakeDynamic8Words() {
         const uint32_t base = has_next ? ((rank + 1) << 24) - until_next : rank << 24;
         table.words[kDynamic8HalfWords + i] = base - first;
       } else {
-        // ~bits rise with the value: the cell's last magnitude comes first, and those of the next rank before the others.
+        // ~bits rise with the value: the cell's last magnitude comes first, and those of the next rank before the
+        // others.
         const uint32_t code = 255 - rank;
         const uint32_t base = has_next ? (code << 24) - (kDynamic8CellMask + 1 - until_next) : code << 24;
         table.words[kDynamic8HalfWords - 1 - i] = base - ~(first | kDynamic8CellMask);
@@ -352,8 +355,8 @@ class ChunkCodec<Transform::kMultiplyFtz, Dynamic8> {
   __device__ static bool IsUsual(const DeviceFusedJob&, float factor) { return factor >= 0x1p-30f; }
 
   template <class Values>
-  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients,
-                         float, uint32_t (&words)[4]) const {
+  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients, float,
+                         uint32_t (&words)[4]) const {
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
       const auto sum = [&](int i) { return Sum(quotients(chunk[w * 4 + i])); };

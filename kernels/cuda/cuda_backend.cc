@@ -48,8 +48,8 @@ class Operation {
         on_device_{.plan = plan,
                    .pass = batch.pass,
                    .element_count = plan.ElementsOf(batch.begin_unit, batch.end_unit),
-                   .parameters = plan.direction == Direction::kQuantize ? batch.parameters
-                                                                        : ParametersFrom(plan, batch.inputs),
+                   .parameters =
+                       plan.direction == Direction::kQuantize ? batch.parameters : ParametersFrom(plan, batch.inputs),
                    .kernels = kernels} {}
   // After a failure copies may still be under way, from and to the caller's memory.
   ~Operation() { cudaStreamSynchronize(stream_); }
@@ -220,8 +220,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, std::unique
                                                          CudaKernels kernels) {
   cudaDeviceProp properties{};
   QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetDeviceProperties(&properties, device), "looking for the GPU"));
-  return std::make_unique<CudaBackend>(device, absl::StrCat("sm_", properties.major, properties.minor),
-                                       std::move(rest), kernels);
+  return std::make_unique<CudaBackend>(device, absl::StrCat("sm_", properties.major, properties.minor), std::move(rest),
+                                       kernels);
 }
 
 }  // namespace quantd

@@ -19,9 +19,9 @@ int CudaDeviceCount();
 enum class CudaKernels : uint8_t { kFused, kGeneric };
 
 // Computes on GPU `device`. Each of the threads in Run at the same time has a stream and memory of its own there, as
-// much as its largest batch needed, until the backend dies. `rest` computes what the GPU has no kernels for: every batch
-// with a value that is NaN or infinite, ggml's blocks and error metrics. INTERNAL with reason BACKEND_FAILED without such
-// a device.
+// much as its largest batch needed, until the backend dies. `rest` computes what the GPU has no kernels for: every
+// batch with a value that is NaN or infinite, ggml's blocks and error metrics. INTERNAL with reason BACKEND_FAILED
+// without such a device.
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, std::unique_ptr<Backend> rest,
                                                          CudaKernels kernels = CudaKernels::kFused);
 

@@ -224,7 +224,9 @@ class BatchLauncher {
     if (recipe_.packed_words) {
       // Rows are padded with zeros.
       QUANTD_RETURN_IF_ERROR(StatusOf(
-          cudaMemsetAsync(codes, 0, rest.rows == 1 ? CodeBytes(rest.row_elements) : rest.rows * rest.row_code_bytes, stream_), "clearing codes"));
+          cudaMemsetAsync(codes, 0, rest.rows == 1 ? CodeBytes(rest.row_elements) : rest.rows * rest.row_code_bytes,
+                          stream_),
+          "clearing codes"));
     }
     FindEncodeLaunch(recipe_.transform, recipe_.element, plan_.values_dtype)(
         {.values = Values() + ValueBytes(begin),
@@ -286,10 +288,9 @@ class BatchLauncher {
             .stored = stored_,
             .scale = TensorScale().factor,
             .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
-            .zero_points = recipe_.packed_zero_points || !has_scales ? nullptr
-                                                                     : reinterpret_cast<const int8_t*>(zero_points),
-            .packed_zeros =
-                recipe_.packed_zero_points ? reinterpret_cast<const uint32_t*>(zero_points) : nullptr,
+            .zero_points =
+                recipe_.packed_zero_points || !has_scales ? nullptr : reinterpret_cast<const int8_t*>(zero_points),
+            .packed_zeros = recipe_.packed_zero_points ? reinterpret_cast<const uint32_t*>(zero_points) : nullptr,
             .code_xor = recipe_.code_xor,
             .values = values},
            stream_);
@@ -322,15 +323,15 @@ class BatchLauncher {
     } else if (has_scale) {
       QUANTD_RETURN_IF_ERROR(CopyTensorScale(batch_.parameters.scale));
     }
-    FindDecodeLaunch(recipe_.restore, recipe_.element,
-                     plan_.values_dtype)({.codes = Input(kCodesSegment) + CodeBytes(begin),
-                                          .runs = rest,
-                                          .scales = scales,
-                                          .zeros = zeros,
-                                          .zero_points = zero_points,
-                                          .code_xor = recipe_.code_xor,
-                                          .values = Output(kValuesSegment) + ValueBytes(begin)},
-                                         stream_);
+    FindDecodeLaunch(recipe_.restore, recipe_.element, plan_.values_dtype)(
+        {.codes = Input(kCodesSegment) + CodeBytes(begin),
+         .runs = rest,
+         .scales = scales,
+         .zeros = zeros,
+         .zero_points = zero_points,
+         .code_xor = recipe_.code_xor,
+         .values = Output(kValuesSegment) + ValueBytes(begin)},
+        stream_);
     return absl::OkStatus();
   }
 

@@ -1,4 +1,5 @@
-// A batch whose segments lie in device memory, and the kernels that compute it: what CudaBackend does between its copies.
+// A batch whose segments lie in device memory, and the kernels that compute it: what CudaBackend does between its
+// copies.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -22,8 +23,8 @@ struct DeviceBatch {
   uint32_t pass = 0;
   uint64_t element_count = 0;
   TensorParameters parameters;  // quantize as UnitBatch::parameters, dequantize ParametersFrom
-  // In the order of Pass::inputs and Pass::outputs; null where a segment belongs to the whole tensor. Aligned to 4 bytes;
-  // to 16 for fused kernels.
+  // In the order of Pass::inputs and Pass::outputs; null where a segment belongs to the whole tensor. Aligned to 4
+  // bytes; to 16 for fused kernels.
   std::array<std::byte*, kSegmentsMax> inputs{};
   std::array<std::byte*, kSegmentsMax> outputs{};
   // DeviceScratchBytes, aligned to 256. It begins with kFindingsSlots of DeviceFindings.
@@ -37,7 +38,8 @@ bool HasDeviceKernels(const Plan& plan);
 uint64_t DeviceScratchBytes(const Plan& plan, uint64_t element_count);
 
 // Queue the batch on `stream`. INTERNAL with reason BACKEND_FAILED if a copy or a fill cannot be queued; errors of the
-// launches themselves are left to cudaGetLastError. An output that is a copy of an input (spooled values) is not written.
+// launches themselves are left to cudaGetLastError. An output that is a copy of an input (spooled values) is not
+// written.
 absl::Status LaunchQuantize(const DeviceBatch& batch, cudaStream_t stream);
 absl::Status LaunchDequantize(const DeviceBatch& batch, cudaStream_t stream);
 

@@ -37,8 +37,8 @@ __constant__ const auto kNf4LevelTable = TableOf(kNf4Levels);
 __constant__ const auto kNf4ThresholdTable = TableOf(kNf4Thresholds);
 __constant__ const auto kFp4BnbMagnitudeTable = TableOf(kFp4BnbMagnitudes);
 __constant__ const auto kFp4BnbThresholdTable = TableOf(kFp4BnbThresholds);
-// Larger tables lie in global memory, and so in the first-level cache: lanes of a warp look for different entries, which
-// constant memory answers one after another.
+// Larger tables lie in global memory, and so in the first-level cache: lanes of a warp look for different entries,
+// which constant memory answers one after another.
 __device__ const auto kDynamic8LevelTable = TableOf(kDynamic8LevelBits);
 __device__ const auto kDynamic8BoundaryTable = TableOf(kDynamic8Boundaries);
 
@@ -82,7 +82,9 @@ struct OnDevice<Dynamic8> : Dynamic8 {
     }
     return code;
   }
-  __device__ static float Decode(uint32_t code) { return __uint_as_float(__ldg(&kDynamic8LevelTable.entries[code & 255])); }
+  __device__ static float Decode(uint32_t code) {
+    return __uint_as_float(__ldg(&kDynamic8LevelTable.entries[code & 255]));
+  }
 };
 
 // The types of scales by the instructions that round as they do.

@@ -26,8 +26,8 @@ struct RunGeometry {
   constexpr uint64_t run_count() const { return bands() * row_runs(); }
 };
 
-// Magnitude bits: infinity's or above if a value is not finite. Threads merge theirs into one of kFindingsSlots, each in a
-// sector of its own, so that they do not wait for each other.
+// Magnitude bits: infinity's or above if a value is not finite. Threads merge theirs into one of kFindingsSlots, each
+// in a sector of its own, so that they do not wait for each other.
 struct alignas(32) DeviceFindings {
   uint32_t amax_bits;
   uint32_t lowest_bits;   // of a value that is at most 0: ordered as its magnitude is

@@ -1,5 +1,6 @@
-// Values from codes and their stored scales in one kernel. A warp has 512 codes; a thread some that lie together, so many
-// that their values are 16 bytes, once in each quarter or half of them: so every store of a warp is one piece of memory.
+// Values from codes and their stored scales in one kernel. A warp has 512 codes; a thread some that lie together, so
+// many that their values are 16 bytes, once in each quarter or half of them: so every store of a warp is one piece of
+// memory.
 #include <cuda_bf16.h>
 
 #include "kernels/cuda/chunk.cuh"
@@ -25,7 +26,8 @@ __device__ uint64_t LoadCodes(const std::byte* codes) {
   }
 }
 
-// 16 bytes of values, each rounded as Values::Narrow does. What comes out of arithmetic has no NaN but the canonical one.
+// 16 bytes of values, each rounded as Values::Narrow does. What comes out of arithmetic has no NaN but the canonical
+// one.
 template <class Values>
 __device__ void StoreNarrowed(const float* values, std::byte* target) {
   uint32_t words[4];
@@ -112,8 +114,7 @@ class FusedDecoder {
 #pragma unroll 1
     for (uint64_t i = begin; i < begin + kPieceElements; ++i) {
       const uint32_t code = DeviceCodeAt<Format>(job.codes, i) ^ job.code_xor;
-      reinterpret_cast<Bits*>(job.values)[i] =
-          Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
+      reinterpret_cast<Bits*>(job.values)[i] = Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
     }
   }
 
@@ -122,8 +123,8 @@ class FusedDecoder {
 };
 
 template <Restore kRestore, class Format, class Values>
-__global__ void __launch_bounds__(kBlockThreads) DecodeChunks(const __grid_constant__ DeviceFusedDecodeJob job,
-                                                             FusedDecodeGeometry geometry) {
+__global__ void __launch_bounds__(kBlockThreads)
+    DecodeChunks(const __grid_constant__ DeviceFusedDecodeJob job, FusedDecodeGeometry geometry) {
   using Decoder = FusedDecoder<kRestore, Format, Values>;
   const Decoder decoder(job);
   const uint32_t lane = threadIdx.x % 32;
@@ -149,7 +150,7 @@ struct FusedDecodeLauncher {
     const uint64_t threads = geometry.elements / kChunkElements;
     DecodeChunks<kRestore, Format, Values>
         <<<static_cast<uint32_t>((threads + kBlockThreads - 1) / kBlockThreads), kBlockThreads, 0, stream>>>(job,
-                                                                                                        geometry);
+                                                                                                             geometry);
   }
 };
 template <class Format, class Values>

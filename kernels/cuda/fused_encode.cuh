@@ -48,11 +48,12 @@ class FusedEncoder {
                              uint32_t largest, bool is_there) const {
     // Any factor will do for zeros; multipliers of theirs may be too large for a quick one.
     const float factor = kTransform == Transform::kMultiply && largest == 0 ? 1.0f : scale.factor;
-    bool usual = Codec::IsUsual(job_, factor) &&
-                 Quotients<kTransform, Codec::kPower>::IsUsual(factor, __uint_as_float(largest));
+    bool usual =
+        Codec::IsUsual(job_, factor) && Quotients<kTransform, Codec::kPower>::IsUsual(factor, __uint_as_float(largest));
     const float safe_factor = usual ? factor : 1.0f;
     uint32_t words[kChunkWords<Format>];
-    // Where shuffles need all lanes, those that will not use the codes make some of their own; tables have no such entries.
+    // Where shuffles need all lanes, those that will not use the codes make some of their own; tables have no such
+    // entries.
     if (!Codec::kHasTable || usual) {
       codec_.Encode(chunk, Quotients<kTransform, Codec::kPower>(safe_factor, scale.zero), safe_factor, words);
     }
@@ -90,8 +91,8 @@ class FusedEncoder {
 
  private:
   // Reads the values again: those in registers cannot be indexed.
-  __device__ static void EncodeExactly(const DeviceFusedJob& job, uint64_t begin, uint64_t code_begin,
-                                                    float factor, float zero) {
+  __device__ static void EncodeExactly(const DeviceFusedJob& job, uint64_t begin, uint64_t code_begin, float factor,
+                                       float zero) {
     DeviceCodeWriter<Format> writer(job.codes + code_begin);
 #pragma unroll 1
     for (uint32_t i = 0; i < kChunkElements; ++i) {
@@ -104,11 +105,11 @@ class FusedEncoder {
   Codec codec_;
 };
 
-// Each run belongs to 2^`lanes_log2` neighbours of one warp. A thread has kHeldChunks chunks, so that the loads of all are
-// under way before the first is needed.
+// Each run belongs to 2^`lanes_log2` neighbours of one warp. A thread has kHeldChunks chunks, so that the loads of all
+// are under way before the first is needed.
 template <Transform kTransform, class Format, class Values>
-__global__ void __launch_bounds__(kBlockThreads) EncodeShortRuns(const __grid_constant__ DeviceFusedJob job,
-                                                                uint32_t chunk_count, uint32_t lanes_log2) {
+__global__ void __launch_bounds__(kBlockThreads)
+    EncodeShortRuns(const __grid_constant__ DeviceFusedJob job, uint32_t chunk_count, uint32_t lanes_log2) {
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
   constexpr uint32_t kBlockChunks = kBlockThreads * kHeldChunks;
   const FusedEncoder<kTransform, Format, Values> encoder(job);
@@ -134,7 +135,8 @@ __global__ void __launch_bounds__(kBlockThreads) EncodeShortRuns(const __grid_co
       for (uint32_t step = 0; step < 5; ++step) {
         if (lanes_log2 <= step) break;
         range.highest = max(range.highest, __shfl_xor_sync(kEveryLane, range.highest, 1 << step));
-        if constexpr (kAsymmetric) range.lowest = max(range.lowest, __shfl_xor_sync(kEveryLane, range.lowest, 1 << step));
+        if constexpr (kAsymmetric)
+          range.lowest = max(range.lowest, __shfl_xor_sync(kEveryLane, range.lowest, 1 << step));
       }
       of_all = {max(of_all.lowest, range.lowest), max(of_all.highest, range.highest)};
       const RunScale scale = encoder.ScaleOf(range);
@@ -158,8 +160,8 @@ __device__ inline uint32_t LargestOfBlock(uint32_t value, uint32_t (&of_warps)[3
 
 // Each run belongs to a CTA: a long one, a row, or a tile, of which a thread has at most kHeldChunks chunks.
 template <Transform kTransform, class Format, class Values>
-__global__ void __launch_bounds__(kLongRunThreadsMax, ChunkCodec<kTransform, Format>::kHasTable ? 1 : 0) EncodeLongRuns(const __grid_constant__ DeviceFusedJob job,
-                                                                    FusedTile tile) {
+__global__ void __launch_bounds__(kLongRunThreadsMax, ChunkCodec<kTransform, Format>::kHasTable ? 1 : 0)
+    EncodeLongRuns(const __grid_constant__ DeviceFusedJob job, FusedTile tile) {
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
   __shared__ uint32_t of_warps[2][32];
   const FusedEncoder<kTransform, Format, Values> encoder(job);

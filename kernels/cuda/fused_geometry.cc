@@ -42,8 +42,9 @@ FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits
   if (elements / kChunk == 0 || elements / kChunk >= uint64_t{1} << 31) return {};
   if (!has_scales) return {.elements = elements / kChunk * kChunk, .run_shift = 31};
   const bool flat = IsFlat(runs, code_bits);
-  const bool whole_chunks = runs.run_elements % kChunk == 0 && (flat || runs.row_elements % kChunk == 0) &&
-                            (runs.rows == 1 || runs.row_code_bytes * 8 == runs.row_elements * static_cast<uint64_t>(code_bits));
+  const bool whole_chunks =
+      runs.run_elements % kChunk == 0 && (flat || runs.row_elements % kChunk == 0) &&
+      (runs.rows == 1 || runs.row_code_bytes * 8 == runs.row_elements * static_cast<uint64_t>(code_bits));
   if (!whole_chunks) return {};
   const uint64_t run_chunks = runs.run_elements / kChunk;
   const uint64_t row_chunks = flat ? elements / kChunk : runs.row_elements / kChunk;
@@ -65,7 +66,8 @@ FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_s
     const uint64_t count = elements / run_elements;
     const uint64_t lanes = run_elements / kChunk;
     if (count * lanes > kFusedRunsMax * 4) return {};
-    if (lanes <= kWarp && std::has_single_bit(lanes)) return {.runs = count, .elements = count * run_elements, .lanes = static_cast<uint32_t>(lanes)};
+    if (lanes <= kWarp && std::has_single_bit(lanes))
+      return {.runs = count, .elements = count * run_elements, .lanes = static_cast<uint32_t>(lanes)};
     return OfCtas({.rows = count,
                    .row_elements = run_elements,
                    .run_elements = run_elements,

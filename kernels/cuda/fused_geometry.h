@@ -21,10 +21,10 @@ struct FusedTile {
 };
 
 struct FusedGeometry {
-  uint64_t runs = 0;     // from the first one on; 0: none
+  uint64_t runs = 0;      // from the first one on; 0: none
   uint64_t elements = 0;  // of those
-  uint32_t lanes = 0;    // of a warp, that share a run; 0: a CTA of `threads` has it
-  uint32_t threads = 0;  // a multiple of a warp
+  uint32_t lanes = 0;     // of a warp, that share a run; 0: a CTA of `threads` has it
+  uint32_t threads = 0;   // a multiple of a warp
   FusedTile tile{};
   RunGeometry rows{};  // the same runs as `tile` counts them
 

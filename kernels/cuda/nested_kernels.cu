@@ -49,8 +49,7 @@ __global__ void __launch_bounds__(kNestedBlockScales) EncodeNestedBlocks(DeviceN
   const float scale = is_there ? job.scales[index] : 0;
   const float difference = scale - job.offset;
   // As fmaxf finds it from -FLT_MAX up: NaN is passed over, and the padding of a short block counts as 0.
-  const float absmax = LargestOfCta(
-      !is_there ? 0 : difference != difference ? -FLT_MAX : fabsf(difference), of_warps);
+  const float absmax = LargestOfCta(!is_there ? 0 : difference != difference ? -FLT_MAX : fabsf(difference), of_warps);
   const RunScale nested = Nested::ScaleOf(absmax);
   if (is_there) job.codes[index] = static_cast<std::byte>(Nested::Encode(difference, nested.factor));
   if (threadIdx.x == 0) job.nested_scales[blockIdx.x] = __uint_as_float(nested.stored);
@@ -62,7 +61,8 @@ template <class Nested>
 __global__ void __launch_bounds__(kNestedBlockScales) DecodeNestedBlocks(DeviceNestedJob job) {
   const uint64_t index = ThreadIndex();
   if (index >= job.scale_count) return;
-  job.scales[index] = Nested::Decode(static_cast<uint32_t>(job.codes[index]), job.nested_scales[blockIdx.x]) + job.offset;
+  job.scales[index] =
+      Nested::Decode(static_cast<uint32_t>(job.codes[index]), job.nested_scales[blockIdx.x]) + job.offset;
 }
 
 uint32_t NestedBlocksOf(const DeviceNestedJob& job) {

@@ -75,8 +75,8 @@ void LaunchRange(const DeviceRangeJob& job, cudaStream_t stream) {
 
 // Four chunks of a thread are under way at once.
 template <class Values>
-__global__ void __launch_bounds__(kBlockThreads) FindTensorRange(const std::byte* values, uint64_t chunk_count,
-                                                                DeviceFindings* findings) {
+__global__ void __launch_bounds__(kBlockThreads)
+    FindTensorRange(const std::byte* values, uint64_t chunk_count, DeviceFindings* findings) {
   constexpr uint32_t kAtOnce = 4;
   DeviceRange range;
   for (uint64_t first = ThreadIndex(); first < chunk_count; first += kAtOnce * ThreadCount()) {
@@ -105,8 +105,8 @@ void LaunchTensorRangeOf(const DeviceTensorRangeJob& job, cudaStream_t stream) {
   constexpr uint32_t kBlocksMax = 132 * 8 * 4;
   const uint64_t chunks = job.element_count / kChunkElements;
   if (chunks > 0) {
-    FindTensorRange<Values><<<min(BlocksFor(chunks), kBlocksMax), kBlockThreads, 0, stream>>>(job.values, chunks,
-                                                                                         job.findings);
+    FindTensorRange<Values>
+        <<<min(BlocksFor(chunks), kBlocksMax), kBlockThreads, 0, stream>>>(job.values, chunks, job.findings);
   }
 }
 

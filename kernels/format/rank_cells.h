@@ -16,7 +16,8 @@ struct RankCells {
 };
 
 // Integers are value · 2^kScaleExponent, rounded down and saturated: signed ones, with cells of 2^27, or unsigned ones
-// of magnitudes, with cells of 2^28 of which each has its word twice. A value on threshold k is above it if `tie_above(k)`.
+// of magnitudes, with cells of 2^28 of which each has its word twice. A value on threshold k is above it if
+// `tie_above(k)`.
 template <int kScaleExponent, bool kSigned, size_t kCount, class TieAbove>
 consteval RankCells MakeRankCells(const float (&thresholds)[kCount], TieAbove tie_above) {
   constexpr int64_t kCells = kSigned ? 32 : 16;

@@ -106,13 +106,13 @@ double CopyRate(const Options& options, uint64_t bytes, uint32_t tensors, cudaSt
   };
   const double total = 2.0 * static_cast<double>(bytes) * tensors;
   const double driver = total / SecondsOf(options, stream, [&] {
-    each([&](std::byte* to, std::byte* from) {
-      Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
-    });
-  });
+                          each([&](std::byte* to, std::byte* from) {
+                            Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
+                          });
+                        });
   const double kernel = total / SecondsOf(options, stream, [&] {
-    each([&](std::byte* to, std::byte* from) { LaunchVectorCopy(to, from, bytes, stream); });
-  });
+                          each([&](std::byte* to, std::byte* from) { LaunchVectorCopy(to, from, bytes, stream); });
+                        });
   std::printf("\ncopies of %llu MiB: cudaMemcpyAsync %.0f GB/s, a kernel of 16-byte loads %.0f GB/s\n\n",
               static_cast<unsigned long long>(bytes >> 20), driver * 1e-9, kernel * 1e-9);
   return std::max(driver, kernel);
@@ -124,8 +124,10 @@ bool MeasureSize(const Options& options, uint64_t mib, cudaStream_t stream) {
   const auto tensors = static_cast<uint32_t>(std::max<uint64_t>(1, kMibTogether / mib));
   const double copy = CopyRate(options, mib << 20, tensors, stream);
   bool all_right = true;
-  std::printf("| scheme, %llu MiB | values | quantize GB/s | share | dequantize GB/s | share | bytes |\n|---|---|---|---|---|---|---|\n",
-              static_cast<unsigned long long>(mib));
+  std::printf(
+      "| scheme, %llu MiB | values | quantize GB/s | share | dequantize GB/s | share | bytes "
+      "|\n|---|---|---|---|---|---|---|\n",
+      static_cast<unsigned long long>(mib));
   for (const auto& [name, scheme] : Schemes()) {
     for (const DataType dtype : options.dtypes) {
       const std::string type(InfoOf(dtype).name);

@@ -26,7 +26,8 @@ __device__ float NormalOf(uint64_t index, uint32_t seed) {
   state = (state ^ state >> 30) * 0xbf58476d1ce4e5b9u;
   state = (state ^ state >> 27) * 0x94d049bb133111ebu;
   state ^= state >> 31;
-  const auto sum = static_cast<float>((state & 0xffff) + (state >> 16 & 0xffff) + (state >> 32 & 0xffff) + (state >> 48));
+  const auto sum =
+      static_cast<float>((state & 0xffff) + (state >> 16 & 0xffff) + (state >> 32 & 0xffff) + (state >> 48));
   return (sum - 131070.0f) / 37837.0f;
 }
 

@@ -57,7 +57,8 @@ DeviceWorkload::DeviceWorkload(const DeviceScheme& scheme, DataType dtype, uint6
     OrThrow(tensor.values.Reserve(value_bytes));
     OrThrow(tensor.restored.Reserve(value_bytes));
     for (const SegmentLayout& segment : dequantize_.passes[0].inputs) {
-      if (!segment.whole_tensor()) OrThrow(tensor.segments[segment.name].Reserve(std::max<uint64_t>(segment.bytes, 16)));
+      if (!segment.whole_tensor())
+        OrThrow(tensor.segments[segment.name].Reserve(std::max<uint64_t>(segment.bytes, 16)));
     }
     LaunchNormalValues(tensor.values.data(), quantize_.element_count, dtype, i, stream_);
   }
@@ -126,7 +127,8 @@ bool DeviceWorkload::IsRight(const Plan& plan) const {
   for (const SegmentLayout& segment : pass.inputs) {
     if (segment.whole_tensor()) {
       const auto& made = quantize_.passes.back().outputs;
-      inputs.push_back(WholeTensorBytes(quantize_, *std::ranges::find(made, segment.name, &SegmentLayout::name), parameters_));
+      inputs.push_back(
+          WholeTensorBytes(quantize_, *std::ranges::find(made, segment.name, &SegmentLayout::name), parameters_));
     } else {
       inputs.push_back(copied(segment));
     }

@@ -25,8 +25,8 @@ struct DeviceScheme {
 class DeviceWorkload {
  public:
   // `tensors` of them, so that none is in a cache when its turn comes again. Throws std::runtime_error if it cannot be.
-  DeviceWorkload(const DeviceScheme& scheme, DataType dtype, uint64_t value_bytes, uint32_t tensors, CudaKernels kernels,
-                 cudaStream_t stream);
+  DeviceWorkload(const DeviceScheme& scheme, DataType dtype, uint64_t value_bytes, uint32_t tensors,
+                 CudaKernels kernels, cudaStream_t stream);
 
   // All tensors, one after another. Quantize comes first.
   void Quantize();
