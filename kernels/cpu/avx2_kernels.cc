@@ -15,7 +15,6 @@
 #include <string_view>
 #include <type_traits>
 
-#include "kernels/cpu/dynamic8_cells.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/reciprocal_tables.h"
 #include "kernels/cpu/threshold_bins.h"
@@ -23,6 +22,7 @@
 #include "kernels/format/arithmetic.h"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
+#include "kernels/format/dynamic8_cells.h"
 #include "kernels/format/format_list.h"
 #include "kernels/format/mx_scales.h"
 #include "kernels/format/strict_scales.h"

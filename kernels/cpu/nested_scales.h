@@ -5,10 +5,9 @@
 #include <cstdint>
 
 #include "kernels/format/element.h"
+#include "kernels/format/scale_types.h"
 
 namespace quantd {
-
-inline constexpr uint32_t kNestedBlockScales = 256;
 
 // One nested block of `count` (1 to 256) float32 scales: one code byte each, and one float32 nested scale.
 void EncodeNestedBlock(NestedCode code, const std::byte* scales, uint32_t count, float offset, std::byte* codes,

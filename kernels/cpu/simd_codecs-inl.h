@@ -2,9 +2,9 @@
 // and what is left to do when they are bytes.
 #pragma once
 
-#include "kernels/cpu/dynamic8_cells.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/threshold_bins.h"
+#include "kernels/format/dynamic8_cells.h"
 #include "kernels/format/format_list.h"
 
 namespace quantd {

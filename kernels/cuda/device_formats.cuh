@@ -1,6 +1,9 @@
 // The element codecs and scale methods of kernels/format as device code. What they look up lies in constant memory.
 #pragma once
 
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -34,8 +37,10 @@ __constant__ const auto kNf4LevelTable = TableOf(kNf4Levels);
 __constant__ const auto kNf4ThresholdTable = TableOf(kNf4Thresholds);
 __constant__ const auto kFp4BnbMagnitudeTable = TableOf(kFp4BnbMagnitudes);
 __constant__ const auto kFp4BnbThresholdTable = TableOf(kFp4BnbThresholds);
-__constant__ const auto kDynamic8LevelTable = TableOf(kDynamic8LevelBits);
-__constant__ const auto kDynamic8BoundaryTable = TableOf(kDynamic8Boundaries);
+// Larger tables lie in global memory, and so in the first-level cache: lanes of a warp look for different entries,
+// which constant memory answers one after another.
+__device__ const auto kDynamic8LevelTable = TableOf(kDynamic8LevelBits);
+__device__ const auto kDynamic8BoundaryTable = TableOf(kDynamic8Boundaries);
 
 // The codec itself, but for those with tables.
 template <class Format>
@@ -73,11 +78,24 @@ struct OnDevice<Dynamic8> : Dynamic8 {
     uint32_t code = 0;
 #pragma unroll
     for (uint32_t step = 128; step != 0; step /= 2) {
-      code += value >= kDynamic8BoundaryTable.entries[code + step - 1] ? step : 0;
+      code += value >= __ldg(&kDynamic8BoundaryTable.entries[code + step - 1]) ? step : 0;
     }
     return code;
   }
-  __device__ static float Decode(uint32_t code) { return __uint_as_float(kDynamic8LevelTable.entries[code & 255]); }
+  __device__ static float Decode(uint32_t code) {
+    return __uint_as_float(__ldg(&kDynamic8LevelTable.entries[code & 255]));
+  }
+};
+
+// The types of scales by the instructions that round as they do.
+struct DeviceFloat16Scale : Float16Scale {
+  __device__ static uint32_t ToBits(float value) { return __half_as_ushort(__float2half_rn(value)); }
+  __device__ static float FromBits(uint32_t bits) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+  }
+};
+struct DeviceBFloat16Scale : BFloat16Scale {
+  __device__ static uint32_t ToBits(float value) { return __bfloat16_as_ushort(__float2bfloat16_rn(value)); }
 };
 
 // The instruction that kernels/format/approx_reciprocal.h is the model of.

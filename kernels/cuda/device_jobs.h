@@ -26,12 +26,15 @@ struct RunGeometry {
   constexpr uint64_t run_count() const { return bands() * row_runs(); }
 };
 
-// Magnitude bits: infinity's or above if a value is not finite.
-struct DeviceFindings {
+// Magnitude bits: infinity's or above if a value is not finite. Threads merge theirs into one of kFindingsSlots, each
+// in a sector of its own, so that they do not wait for each other.
+struct alignas(32) DeviceFindings {
   uint32_t amax_bits;
   uint32_t lowest_bits;   // of a value that is at most 0: ordered as its magnitude is
   uint32_t highest_bits;  // of a value that is at least 0
 };
+
+inline constexpr uint32_t kFindingsSlots = 256;
 
 struct DeviceRangeJob {
   const std::byte* values;
@@ -39,7 +42,7 @@ struct DeviceRangeJob {
   float* absmax;             // one for each run
   float* lowest;             // the same; null unless zero points are made of them
   float* highest;            // the same
-  DeviceFindings* findings;  // zeros before; what all runs have found is merged in
+  DeviceFindings* findings;  // kFindingsSlots, zeros before
 };
 using RangeLaunch = void (*)(const DeviceRangeJob& job, cudaStream_t stream);
 
@@ -89,18 +92,85 @@ struct DeviceDecodeJob {
 };
 using DecodeLaunch = void (*)(const DeviceDecodeJob& job, cudaStream_t stream);
 
+// The range of a tensor, whose values begin at a multiple of 16 bytes. Returns how many from the first on it looks at.
+struct DeviceTensorRangeJob {
+  const std::byte* values;
+  uint64_t element_count;
+  DeviceFindings* findings;
+};
+uint64_t LaunchTensorRange(const DeviceTensorRangeJob& job, DataType values, cudaStream_t stream);
+
+// Range, scales and codes at once: the values are read a single time.
+struct DeviceFusedJob {
+  const std::byte* values;
+  RunGeometry runs;
+  ScaleMethod method;  // kNone: all runs have `factor`, and nothing is stored but codes
+  DataType rounding;
+  ScaleParameters parameters;
+  float factor;
+  float zero;
+  float lowest;
+  float highest;
+  uint32_t code_xor;
+  bool ieee_overflow;
+  bool unsigned_zero;
+  std::byte* codes;
+  std::byte* stored;
+  uint32_t stored_bytes;  // of one scale
+  float* zeros;           // one for each run; null: nobody asks for them
+  int8_t* zero_points;    // as they are stored; null: they are not, or packed
+  DeviceFindings* findings;
+};
+using FusedLaunch = void (*)(const DeviceFusedJob& job, cudaStream_t stream);
+
+// Values from codes and scales as they are stored.
+struct DeviceFusedDecodeJob {
+  const std::byte* codes;
+  RunGeometry runs;
+  ScaleMethod method;  // kNone: all runs have `scale` and `zero`
+  DataType rounding;
+  ScaleParameters parameters;
+  const std::byte* stored;
+  float scale;
+  float zero;
+  const int8_t* zero_points;     // one for each run; null: there are none, or packed
+  const uint32_t* packed_zeros;  // as DevicePackJob has them; null: there are none
+  uint32_t code_xor;
+  std::byte* values;
+};
+using FusedDecodeLaunch = void (*)(const DeviceFusedDecodeJob& job, cudaStream_t stream);
+
 // Null where a combination makes no sense, or no kernel exists.
 RangeLaunch FindRangeLaunch(DataType values);
 ScaleLaunch FindScaleLaunch(ScaleMethod method, DataType rounding);
 RestoreScaleLaunch FindRestoreScaleLaunch(ScaleMethod method, DataType rounding);
 EncodeLaunch FindEncodeLaunch(Transform transform, Element element, DataType values);
 DecodeLaunch FindDecodeLaunch(Restore restore, Element element, DataType values);
+FusedLaunch FindFusedLaunch(Transform transform, Element element, DataType values);
+FusedDecodeLaunch FindFusedDecodeLaunch(Restore restore, Element element, DataType values);
 
 // Their parts, each in a file of its own so that they compile side by side.
 EncodeLaunch FindEncodeLaunchOfLevels(Transform transform, Element element, DataType values);
 EncodeLaunch FindEncodeLaunchOfMiniFloats(Transform transform, Element element, DataType values);
 EncodeLaunch FindEncodeLaunchOfIntegers(Transform transform, Element element, DataType values);
 EncodeLaunch FindEncodeLaunchOfCasts(Transform transform, Element element, DataType values);
+
+FusedLaunch FindFusedLaunchOfLevels(Transform transform, Element element, DataType values);
+FusedLaunch FindFusedLaunchOfMiniFloats(Transform transform, Element element, DataType values);
+FusedLaunch FindFusedLaunchOfIntegers(Transform transform, Element element, DataType values);
+
+// Double quantization: scales of blocks, coded in nested blocks of kNestedBlockScales.
+struct DeviceNestedJob {
+  NestedCode code;
+  uint64_t scale_count;
+  float* scales;
+  float offset;
+  std::byte* codes;
+  float* nested_scales;
+  DeviceFindings* findings;  // kFindingsSlots; of the scales; unused by decoding
+};
+void LaunchNestedEncode(const DeviceNestedJob& job, cudaStream_t stream);
+void LaunchNestedDecode(const DeviceNestedJob& job, cudaStream_t stream);
 
 // Zero points of bands of 8 rows, packed down the columns: one 32-bit word for each run of a band.
 struct DevicePackJob {

@@ -1,4 +1,5 @@
-// Ranges of runs, a warp for each.
+// Ranges of runs, a warp for each, and of a whole tensor.
+#include "kernels/cuda/chunk.cuh"
 #include "kernels/cuda/device_formats.cuh"
 #include "kernels/cuda/device_jobs.h"
 #include "kernels/cuda/launch.cuh"
@@ -53,10 +54,11 @@ __global__ void FindRanges(DeviceRangeJob job) {
     }
   }
   if (lane != 0) return;
-  atomicMax(&job.findings->amax_bits, amax_of_all);
+  DeviceFindings& findings = job.findings[blockIdx.x % kFindingsSlots];
+  atomicMax(&findings.amax_bits, amax_of_all);
   if constexpr (kAsymmetric) {
-    atomicMax(&job.findings->lowest_bits, lowest_of_all);
-    atomicMax(&job.findings->highest_bits, highest_of_all);
+    atomicMax(&findings.lowest_bits, lowest_of_all);
+    atomicMax(&findings.highest_bits, highest_of_all);
   }
 }
 
@@ -71,7 +73,49 @@ void LaunchRange(const DeviceRangeJob& job, cudaStream_t stream) {
   }
 }
 
+// Four chunks of a thread are under way at once.
+template <class Values>
+__global__ void __launch_bounds__(kBlockThreads)
+    FindTensorRange(const std::byte* values, uint64_t chunk_count, DeviceFindings* findings) {
+  constexpr uint32_t kAtOnce = 4;
+  DeviceRange range;
+  for (uint64_t first = ThreadIndex(); first < chunk_count; first += kAtOnce * ThreadCount()) {
+    Chunk<Values> chunks[kAtOnce];
+#pragma unroll
+    for (uint32_t i = 0; i < kAtOnce; ++i) {
+      const uint64_t index = first + i * ThreadCount();
+      chunks[i] = Chunk<Values>(values + (index < chunk_count ? index : first) * Chunk<Values>::kBytes);
+    }
+#pragma unroll
+    for (const Chunk<Values>& chunk : chunks) {
+      const DeviceRange more = chunk.Range();
+      range = {max(range.lowest, more.lowest), max(range.highest, more.highest)};
+    }
+  }
+  range = {__reduce_max_sync(kAllLanes, range.lowest), __reduce_max_sync(kAllLanes, range.highest)};
+  if (threadIdx.x % kWarpThreads != 0) return;
+  DeviceFindings& found = findings[blockIdx.x % kFindingsSlots];
+  atomicMax(&found.amax_bits, range.absmax());
+  atomicMax(&found.lowest_bits, range.lowest);
+  atomicMax(&found.highest_bits, range.highest);
+}
+
+template <class Values>
+void LaunchTensorRangeOf(const DeviceTensorRangeJob& job, cudaStream_t stream) {
+  constexpr uint32_t kBlocksMax = 132 * 8 * 4;
+  const uint64_t chunks = job.element_count / kChunkElements;
+  if (chunks > 0) {
+    FindTensorRange<Values>
+        <<<min(BlocksFor(chunks), kBlocksMax), kBlockThreads, 0, stream>>>(job.values, chunks, job.findings);
+  }
+}
+
 }  // namespace
+
+uint64_t LaunchTensorRange(const DeviceTensorRangeJob& job, DataType values, cudaStream_t stream) {
+  WithValues(values, [&]<class Values>(Values) { LaunchTensorRangeOf<Values>(job, stream); });
+  return job.element_count / kChunkElements * kChunkElements;
+}
 
 RangeLaunch FindRangeLaunch(DataType values) {
   if (values == DataType::kFloat32) return &LaunchRange<Float32Values>;

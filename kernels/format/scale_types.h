@@ -9,6 +9,9 @@
 
 namespace quantd {
 
+// Double quantization: block scales that share a scale of their own.
+inline constexpr uint32_t kNestedBlockScales = 256;
+
 struct Float32Scale {
   static constexpr float kLargest = std::numeric_limits<float>::max();
   static constexpr float kEpsilon = 0x1p-23f;  // between 1 and the next value

@@ -10,7 +10,7 @@ namespace quantd::testing {
 std::vector<std::string> BackendNames() {
   std::vector<std::string> names = CpuTargets();
 #if QUANTD_HAS_CUDA
-  if (CudaDeviceCount() > 0) names.emplace_back("cuda");
+  if (CudaDeviceCount() > 0) names.insert(names.end(), {"cuda", "cuda_generic"});
 #endif
   return names;
 }
@@ -18,6 +18,7 @@ std::vector<std::string> BackendNames() {
 std::unique_ptr<Backend> MakeBackend(const std::string& name) {
 #if QUANTD_HAS_CUDA
   if (name == "cuda") return MakeCudaBackend(0, MakeCpuBackend()).value();
+  if (name == "cuda_generic") return MakeCudaBackend(0, MakeCpuBackend(), CudaKernels::kGeneric).value();
 #endif
   return MakeCpuBackend(std::string_view(name)).value();
 }

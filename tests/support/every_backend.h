@@ -9,7 +9,7 @@
 
 namespace quantd::testing {
 
-// CpuTargets(), and "cuda" where it was built and there is a GPU.
+// CpuTargets(), and where it was built and there is a GPU "cuda" and "cuda_generic", which has no fused kernels.
 std::vector<std::string> BackendNames();
 
 // One of them.

@@ -6,7 +6,7 @@
 #include <bit>
 #include <cmath>
 
-#include "kernels/cpu/dynamic8_cells.h"
+#include "kernels/format/dynamic8_cells.h"
 #include "kernels/format/fp4_bnb.h"
 #include "kernels/format/nf4.h"
 #include "kernels/format/thresholds.h"

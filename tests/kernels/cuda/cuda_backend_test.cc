@@ -4,9 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <thread>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/format/dynamic8.h"
+#include "kernels/format/fp4_bnb.h"
+#include "kernels/format/nf4.h"
+#include "tests/support/scheme_check.h"
 #include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
@@ -53,17 +60,117 @@ class CudaBackendTest : public ::testing::Test {
   std::unique_ptr<Backend> backend_;
 };
 
-// The presets that it has kernels for, with the statistics that make one pass of them.
+// The presets that it has kernels for: in one pass if the statistics are given, and in two without.
 std::vector<std::pair<std::string, KnownStatistics>> PresetsOfTheGpu() {
   std::vector<std::pair<std::string, KnownStatistics>> presets;
   for (const PresetInfo& preset : AllPresets()) {
     const Scheme scheme = ResolveScheme({preset.name, {}, 0}).value();
     if (scheme.arithmetic == Arithmetic::kGgml) continue;
-    KnownStatistics known;
-    if (scheme.grouping == Grouping::kTensor || scheme.scale_dtype == ScaleDtype::kE4m3) known.amax = 8;
-    presets.emplace_back(preset.name, known);
+    presets.emplace_back(preset.name, KnownStatistics{});
+    if (scheme.grouping != Grouping::kTensor && scheme.scale_dtype != ScaleDtype::kE4m3) continue;
+    presets.emplace_back(preset.name, KnownStatistics{.amax = 8});
   }
   return presets;
+}
+
+// Their requests with other runs and double quantization.
+std::vector<SchemeRequest> RequestsOfTheGpu() {
+  std::vector<SchemeRequest> requests;
+  const auto add = [&](const std::string& preset, std::map<std::string, std::string> overrides) {
+    SchemeRequest request{preset, std::move(overrides), 0};
+    if (ResolveScheme(request).ok()) requests.push_back(std::move(request));
+  };
+  for (const auto& [preset, _] : PresetsOfTheGpu()) {
+    add(preset, {});
+    for (const char* const rule : {"ceil", "even", "rceil"}) add(preset, {{"scale_rule", rule}});
+    for (const char* const code : {"dynamic8", "e4m3"}) add(preset, {{"double_quant", "true"}, {"nested_code", code}});
+    add(preset, {{"scale_dtype", "none"}, {"grouping", "none"}});
+    for (const char* const size : {"16", "32", "64", "128", "256", "512", "1024", "2048", "4096"}) {
+      add(preset, {{"block_size", size}, {"grouping", "block"}});
+      add(preset, {{"block_size", size}});
+    }
+    for (const char* const size : {"16", "128"}) {
+      for (const char* const dtype : {"float16", "bfloat16", "float32"}) {
+        add(preset, {{"group_size", size}, {"grouping", "group"}, {"scale_dtype", dtype}});
+        add(preset, {{"grouping", "channel"}, {"scale_dtype", dtype}});
+        add(preset, {{"tile_rows", size}, {"tile_cols", "64"}, {"grouping", "tile"}, {"scale_dtype", dtype}});
+      }
+    }
+  }
+  return requests;
+}
+
+// Finite values where fast ways may go wrong, 16 of a kind one after another: any bits, thresholds of codes and what is
+// next to them beside a 1 that makes them so, zeros, subnormals, one value among zeros.
+Bytes HardValues(std::mt19937_64& random, uint64_t count, DataType dtype) {
+  std::vector<float> thresholds(std::begin(kNf4Thresholds), std::end(kNf4Thresholds));
+  thresholds.insert(thresholds.end(), std::begin(kFp4BnbThresholds), std::end(kFp4BnbThresholds));
+  thresholds.insert(thresholds.end(), kDynamic8Boundaries.begin(), kDynamic8Boundaries.end());
+  for (const float midpoint : {0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5.0f}) thresholds.push_back(midpoint / 6);
+  std::vector<float> values(count);
+  for (uint64_t begin = 0; begin < count; begin += 16) {
+    const uint64_t kind = random() % 8;
+    const float power = std::ldexp(1.0f, static_cast<int>(random() % 64) - 32);
+    for (uint64_t i = begin; i < std::min(begin + 16, count); ++i) {
+      const auto bits = static_cast<uint32_t>(random());
+      const float any = std::bit_cast<float>(bits);
+      const float threshold = thresholds[random() % thresholds.size()];
+      const float near = std::bit_cast<float>(std::bit_cast<uint32_t>(threshold) + static_cast<uint32_t>(bits % 5) - 2);
+      switch (kind) {
+        case 0:
+          values[i] = any;
+          break;
+        case 1:
+          values[i] = std::copysign(0.0f, any);
+          break;
+        case 2:
+          values[i] = std::bit_cast<float>(bits & 0x807fffffu);
+          break;
+        case 3:
+          values[i] = i == begin + bits % 16 ? any : 0.0f;
+          break;
+        case 4:
+          values[i] = std::ldexp(std::nearbyint(std::ldexp(near, 9)), -8) * power;
+          break;
+        default:
+          values[i] = (i == begin ? 1.0f : std::copysign(near, any)) * power;
+      }
+    }
+  }
+  const float largest = dtype == DataType::kFloat16 ? 65504.0f : 0x1.fep127f;
+  for (float& value : values) value = value == value ? std::clamp(value, -largest, largest) : 1.0f;
+  return Narrowed(values, dtype);
+}
+
+TEST_F(CudaBackendTest, FusedKernelsMakeTheBytesOfTheGenericOnes) {
+  const auto generic = MakeCudaBackend(0, MakeCpuBackend(), CudaKernels::kGeneric).value();
+  std::mt19937_64 random = MakeRandom(20261127);
+  for (const SchemeRequest& request : RequestsOfTheGpu()) {
+    for (const std::vector<uint64_t>& shape :
+         std::vector<std::vector<uint64_t>>{{100, 4096}, {33, 8192}, {77, 768}, {9, 14336}, {333, 272}, {8, 130}}) {
+      const Scheme scheme = ResolveScheme(request).value();
+      if (scheme.grouping == Grouping::kGroup && shape[1] % scheme.group_size != 0) continue;
+      const DataType dtype = kFloatTypes[random() % std::size(kFloatTypes)];
+      SCOPED_TRACE(Text(request) + " " + std::string(InfoOf(dtype).name) + " " + ::testing::PrintToString(shape));
+      const Bytes values = HardValues(random, shape[0] * shape[1], dtype);
+      const Plan plan = PlanOrDie(request, Direction::kQuantize, dtype, shape);
+      const uint64_t units = 1 + random() % plan.unit_count();
+      const TensorRun fast = RunTensor(*backend_, plan, {{"values", values}}, units);
+      const TensorRun expected = RunTensor(*generic, plan, {{"values", values}}, units);
+      EXPECT_EQ(fast.result.range.amax, expected.result.range.amax);
+      for (const auto& [name, bytes] : expected.outputs) {
+        const auto [at, _] = std::ranges::mismatch(fast.outputs.at(name), bytes);
+        EXPECT_EQ(at - fast.outputs.at(name).begin(), static_cast<std::ptrdiff_t>(bytes.size())) << name;
+      }
+      for (const DataType restored : kFloatTypes) {
+        const Plan back = PlanOrDie(FullyResolved(plan.scheme), Direction::kDequantize, restored, shape);
+        EXPECT_TRUE(RunTensor(*backend_, back, expected.outputs).outputs ==
+                    RunTensor(*generic, back, expected.outputs).outputs)
+            << InfoOf(restored).name;
+      }
+      if (HasFailure()) return;
+    }
+  }
 }
 
 TEST_F(CudaBackendTest, LeavesNoFiniteBatchOfAPresetToTheCpu) {
@@ -73,6 +180,9 @@ TEST_F(CudaBackendTest, LeavesNoFiniteBatchOfAPresetToTheCpu) {
     ThereAndBack({preset, {}, 0}, values, known);
     EXPECT_EQ(calls_.exchange(0), 0) << preset;
   }
+  ThereAndBack({"bnb-nf4", {{"double_quant", "true"}}, 0}, values, {});
+  ThereAndBack({"bnb-nf4", {{"double_quant", "true"}}, 0}, values, {.offset = 1});
+  EXPECT_EQ(calls_.load(), 0);
 }
 
 TEST_F(CudaBackendTest, LeavesBatchesThatAreNotFiniteToTheCpu) {

@@ -1,0 +1,186 @@
+// Values from codes and their stored scales in one kernel. A warp has 512 codes; a thread some that lie together, so
+// many that their values are 16 bytes, once in each quarter or half of them: so every store of a warp is one piece of
+// memory.
+#include <cuda_bf16.h>
+
+#include "kernels/cuda/chunk.cuh"
+#include "kernels/cuda/chunk_levels.cuh"
+#include "kernels/cuda/code_reader.cuh"
+#include "kernels/cuda/device_jobs.h"
+#include "kernels/cuda/fused_geometry.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/run_scales.cuh"
+
+namespace quantd {
+namespace {
+
+template <uint32_t kBytes>
+__device__ uint64_t LoadCodes(const std::byte* codes) {
+  if constexpr (kBytes == 8) {
+    const uint2 pair = __ldcs(reinterpret_cast<const uint2*>(codes));
+    return uint64_t{pair.y} << 32 | pair.x;
+  } else if constexpr (kBytes == 4) {
+    return __ldcs(reinterpret_cast<const uint32_t*>(codes));
+  } else {
+    return __ldcs(reinterpret_cast<const uint16_t*>(codes));
+  }
+}
+
+// 16 bytes of values, each rounded as Values::Narrow does. What comes out of arithmetic has no NaN but the canonical
+// one.
+template <class Values>
+__device__ void StoreNarrowed(const float* values, std::byte* target) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (std::is_same_v<Values, Float32Values>) {
+      words[i] = __float_as_uint(values[i]);
+    } else if constexpr (std::is_same_v<Values, BFloat16Values>) {
+      const __nv_bfloat162 pair = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+      words[i] = __bfloat16_as_ushort(pair.x) | static_cast<uint32_t>(__bfloat16_as_ushort(pair.y)) << 16;
+    } else {
+      const __half2 pair = __floats2half2_rn(values[2 * i], values[2 * i + 1]);
+      words[i] = __half_as_ushort(pair.x) | static_cast<uint32_t>(__half_as_ushort(pair.y)) << 16;
+    }
+  }
+  __stcs(reinterpret_cast<uint4*>(target), make_uint4(words[0], words[1], words[2], words[3]));
+}
+
+__device__ inline uint32_t RunOfChunk(const FusedDecodeGeometry& geometry, uint32_t chunk) {
+  if (geometry.run_shift != FusedDecodeGeometry::kNoShift) return chunk >> geometry.run_shift;
+  const uint32_t row = chunk / geometry.row_chunks;
+  const uint32_t run_of_row = chunk % geometry.row_chunks / geometry.run_chunks;
+  return row / geometry.band_rows * geometry.row_runs + run_of_row;
+}
+
+template <Restore kRestore, class Format, class Values>
+class FusedDecoder {
+ public:
+  using Bits = typename Values::Bits;
+  static constexpr uint32_t kPieceElements = 16 / sizeof(Bits);
+  static constexpr uint32_t kPieceBytes = kPieceElements * Format::kBits / 8;
+  static constexpr uint32_t kPieces = kChunkElements / kPieceElements;
+
+  __device__ explicit FusedDecoder(const DeviceFusedDecodeJob& job) : job_(job), levels_(job.code_xor) {}
+
+  struct Piece {
+    uint64_t begin;
+    uint64_t codes;
+    float scale;
+    float zero;
+  };
+
+  __device__ Piece Load(const FusedDecodeGeometry& geometry, uint64_t begin) const {
+    Piece piece{begin, LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8), job_.scale, job_.zero};
+    if (job_.method == ScaleMethod::kNone) return piece;
+    const uint32_t run = RunOfChunk(geometry, static_cast<uint32_t>(begin / kChunkElements));
+    piece.scale = RestoreRunScale(job_.method, job_.rounding, job_.stored, run, job_.parameters);
+    if constexpr (Format::kKind == ElementKind::kInteger) {
+      if (job_.packed_zeros != nullptr) piece.zero = PackedZero(geometry, run);
+      if (job_.zero_points != nullptr) piece.zero = static_cast<float>(job_.zero_points[run]);
+    }
+    return piece;
+  }
+
+  __device__ void Store(const Piece& piece, bool is_there) const {
+    float values[kPieceElements];
+    levels_.Decode(piece.codes, values);
+#pragma unroll
+    for (float& value : values) value = Value(value, piece);
+    if (!is_there) return;
+    if constexpr (kRestore == Restore::kMultiplyFtz) {
+      // Only then can a product be a subnormal, which is flushed.
+      if (fabsf(piece.scale) < 0x1p-100f && piece.scale != 0) {
+        return DecodeExactly(job_, piece.begin, piece.scale);
+      }
+    }
+    StoreNarrowed<Values>(values, job_.values + piece.begin * sizeof(Bits));
+  }
+
+ private:
+  __device__ float PackedZero(const FusedDecodeGeometry& geometry, uint32_t run) const {
+    const uint32_t row = run / geometry.row_runs;
+    const uint32_t word = __ldg(job_.packed_zeros + row / 8 * geometry.row_runs + run % geometry.row_runs);
+    return static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
+  }
+
+  __device__ static float Value(float level, const Piece& piece) {
+    if constexpr (kRestore == Restore::kLlmInt8) return level * piece.scale * kLlmInt8Step;
+    if constexpr (Format::kKind == ElementKind::kInteger) return (level - piece.zero) * piece.scale;
+    return level * piece.scale;
+  }
+
+  __device__ static __noinline__ void DecodeExactly(const DeviceFusedDecodeJob& job, uint64_t begin, float scale) {
+#pragma unroll 1
+    for (uint64_t i = begin; i < begin + kPieceElements; ++i) {
+      const uint32_t code = DeviceCodeAt<Format>(job.codes, i) ^ job.code_xor;
+      reinterpret_cast<Bits*>(job.values)[i] = Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
+    }
+  }
+
+  const DeviceFusedDecodeJob& job_;
+  ChunkLevels<Format> levels_;
+};
+
+template <Restore kRestore, class Format, class Values>
+__global__ void __launch_bounds__(kBlockThreads)
+    DecodeChunks(const __grid_constant__ DeviceFusedDecodeJob job, FusedDecodeGeometry geometry) {
+  using Decoder = FusedDecoder<kRestore, Format, Values>;
+  const Decoder decoder(job);
+  const uint32_t lane = threadIdx.x % 32;
+  const uint64_t warp_begin = (ThreadIndex() - lane) * kChunkElements;
+  typename Decoder::Piece pieces[Decoder::kPieces];
+  bool is_there[Decoder::kPieces];
+#pragma unroll
+  for (uint32_t i = 0; i < Decoder::kPieces; ++i) {
+    const uint64_t begin = warp_begin + (i * 32 + lane) * Decoder::kPieceElements;
+    is_there[i] = begin < geometry.elements;
+    pieces[i] = decoder.Load(geometry, is_there[i] ? begin : 0);
+  }
+#pragma unroll
+  for (uint32_t i = 0; i < Decoder::kPieces; ++i) decoder.Store(pieces[i], is_there[i]);
+}
+
+template <Restore kRestore, class Format, class Values>
+struct FusedDecodeLauncher {
+  static void Run(const DeviceFusedDecodeJob& job, cudaStream_t stream) {
+    const FusedDecodeGeometry geometry =
+        FusedDecodeGeometryOf(job.runs, Format::kBits, job.method != ScaleMethod::kNone);
+    if (geometry.elements == 0) return;
+    const uint64_t threads = geometry.elements / kChunkElements;
+    DecodeChunks<kRestore, Format, Values>
+        <<<static_cast<uint32_t>((threads + kBlockThreads - 1) / kBlockThreads), kBlockThreads, 0, stream>>>(job,
+                                                                                                             geometry);
+  }
+};
+template <class Format, class Values>
+using FusedDecodeMultiply = FusedDecodeLauncher<Restore::kMultiply, Format, Values>;
+template <class Format, class Values>
+using FusedDecodeMultiplyFtz = FusedDecodeLauncher<Restore::kMultiplyFtz, Format, Values>;
+template <class Format, class Values>
+using FusedDecodeLlmInt8 = FusedDecodeLauncher<Restore::kLlmInt8, Format, Values>;
+
+}  // namespace
+
+FusedDecodeLaunch FindFusedDecodeLaunch(Restore restore, Element element, DataType values) {
+  const ElementKind kind = InfoOf(element).kind;
+  if (restore == Restore::kMultiply) {
+    if (kind == ElementKind::kLevels) {
+      return FindByFormat<ElementKind::kLevels, FusedDecodeMultiply, FusedDecodeLaunch>(FormatList<Nf4>{}, element,
+                                                                                        values);
+    }
+    if (kind == ElementKind::kMiniFloat) {
+      return FindByFormat<ElementKind::kMiniFloat, FusedDecodeMultiply, FusedDecodeLaunch>(AllFormats{}, element,
+                                                                                           values);
+    }
+    return FindByFormat<ElementKind::kInteger, FusedDecodeMultiply, FusedDecodeLaunch>(FormatList<Int4, Int8>{},
+                                                                                       element, values);
+  }
+  if (restore == Restore::kMultiplyFtz) {
+    return FindByFormat<ElementKind::kLevels, FusedDecodeMultiplyFtz, FusedDecodeLaunch>(AllFormats{}, element, values);
+  }
+  return FindByFormat<ElementKind::kInteger, FusedDecodeLlmInt8, FusedDecodeLaunch>(FormatList<Int8>{}, element,
+                                                                                    values);
+}
+
+}  // namespace quantd

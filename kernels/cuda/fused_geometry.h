@@ -1,0 +1,53 @@
+// Which threads of a fused kernel have which chunks of 16 values.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/device_jobs.h"
+
+namespace quantd {
+
+inline constexpr uint32_t kHeldChunks = 2;
+inline constexpr uint32_t kLongRunThreadsMax = 1024;
+inline constexpr uint64_t kFusedRunsMax = uint64_t{1} << 30;
+
+// Of a run that a CTA has.
+struct FusedTile {
+  uint32_t run_count;
+  uint32_t row_runs;
+  uint32_t chunk_count;  // of a run that is cut off nowhere
+  uint32_t row_chunks_shift;
+  uint32_t row_chunks_mask;
+};
+
+struct FusedGeometry {
+  uint64_t runs = 0;      // from the first one on; 0: none
+  uint64_t elements = 0;  // of those
+  uint32_t lanes = 0;     // of a warp, that share a run; 0: a CTA of `threads` has it
+  uint32_t threads = 0;   // a multiple of a warp
+  FusedTile tile{};
+  RunGeometry rows{};  // the same runs as `tile` counts them
+
+  DeviceFusedJob AsRows(DeviceFusedJob job) const {
+    job.runs = rows;
+    return job;
+  }
+};
+
+// `has_scales`: of each run; else the runs are nobody's business.
+FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales);
+
+// Which run a chunk of codes belongs to.
+struct FusedDecodeGeometry {
+  uint64_t elements = 0;  // from the first one on, whole chunks; 0: none
+  uint32_t run_shift;     // of runs of a power of two that lie one after another; else kNoShift
+  uint32_t run_chunks;
+  uint32_t row_chunks;
+  uint32_t row_runs;
+  uint32_t band_rows;
+
+  static constexpr uint32_t kNoShift = 32;
+};
+FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales);
+
+}  // namespace quantd
