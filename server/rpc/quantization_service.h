@@ -2,13 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
+#include "server/session/device_pool.h"
 #include "server/session/limits.h"
+#include "server/session/slot_arena.h"
 #include "server/telemetry/rpc_log.h"
 
 namespace grpc {
@@ -24,14 +27,16 @@ struct ServiceOptions {
   uint32_t compute_threads = 1;
   std::string spool_directory = "/tmp";  // for unnamed temporary files
   Limits limits;
+  // Makes the devices beside the CPU, which work in the arena's slots. Empty: there are none.
+  std::function<absl::StatusOr<std::unique_ptr<DevicePool>>(const SlotArena& arena)> make_devices;
 };
 
 // Owns the slots, the spool budget and the compute threads. Must outlive the grpc::Server that it is registered with,
 // and every byte that server still holds: destroy the grpc::Server first.
 class QuantizationService {
  public:
-  // RESOURCE_EXHAUSTED if the slots' memory cannot be had; INVALID_ARGUMENT for limits out of range. `backend`, `clock`
-  // and `log` must outlive the result.
+  // RESOURCE_EXHAUSTED if the slots' memory cannot be had; INVALID_ARGUMENT for limits out of range; what make_devices
+  // returns. `backend`, `clock` and `log` must outlive the result.
   static absl::StatusOr<std::unique_ptr<QuantizationService>> Create(const ServiceOptions& options, Backend& backend,
                                                                      const Clock& clock, RpcLog& log);
   virtual ~QuantizationService() = default;
