@@ -89,9 +89,10 @@ pid_t GpuWorker::pid() const {
   return process_.has_value() ? process_->pid() : -1;
 }
 
-size_t GpuWorker::units_under_way() const {
+bool GpuWorker::AwaitUnderWay(size_t count, absl::Duration timeout) const {
   absl::MutexLock lock(&mutex_);
-  return pending_.size();
+  const auto reached = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return pending_.size() == count; };
+  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 
 bool GpuWorker::AwaitState(WorkerState state, absl::Duration timeout) const {
@@ -158,6 +159,7 @@ absl::Status GpuWorker::SendRun(const Plan& plan, RunMessage message) {
 
 void GpuWorker::Watch() {
   enum { kWakeUp, kGone, kSocket, kCount };
+  bool all_is_read = true;
   while (true) {
     std::array<pollfd, kCount> events;
     events.fill({-1, POLLIN, 0});
@@ -167,13 +169,14 @@ void GpuWorker::Watch() {
     {
       absl::MutexLock lock(&mutex_);
       if (ending_) break;
-      timeout_ms = PollTimeoutMs(LookAtClock() - clock_.Now());
+      timeout_ms = PollTimeoutMs(LookAtClock(all_is_read) - clock_.Now());
       if (process_.has_value()) events[kGone].fd = process_->gone_descriptor();
       // What a worker in doubt says is not even read.
       if (state_ == WorkerState::kStarting || state_ == WorkerState::kServing) socket = &*socket_;
     }
     if (socket != nullptr) events[kSocket].fd = socket->get();
     poll(events.data(), events.size(), timeout_ms);
+    all_is_read = events[kSocket].revents == 0;
     if (events[kWakeUp].revents != 0) wake_up_.Clear();
     if (events[kGone].revents != 0) {
       absl::MutexLock lock(&mutex_);
@@ -191,13 +194,12 @@ void GpuWorker::Watch() {
   }
 }
 
-// When it must be looked at again.
-absl::Time GpuWorker::LookAtClock() {
+absl::Time GpuWorker::LookAtClock(bool all_is_read) {
   const absl::Time now = clock_.Now();
   const bool to_launch = state_ == WorkerState::kIdle ? start_wanted_ : IsBetweenProcesses() && now >= restart_at_;
   if (to_launch) Launch();
   if (IsBetweenProcesses()) return restart_at_;
-  if (state_ == WorkerState::kServing) return LookAtServing(now);
+  if (state_ == WorkerState::kServing) return LookAtServing(now, all_is_read);
   if (state_ == WorkerState::kStarting) {
     const absl::Time deadline = state_since_ + options_.start_deadline;
     if (now >= deadline) Doubt("it was not ready after " + absl::FormatDuration(options_.start_deadline));
@@ -212,11 +214,11 @@ absl::Time GpuWorker::LookAtClock() {
 
 bool GpuWorker::IsBetweenProcesses() const { return state_ == WorkerState::kLost && !process_.has_value(); }
 
-absl::Time GpuWorker::LookAtServing(absl::Time now) {
+absl::Time GpuWorker::LookAtServing(absl::Time now, bool all_is_read) {
   if (pending_.empty()) return LookAtIdleness(now);
   absl::Time next = now + kCancelPoll;
   for (auto& [id, pending] : pending_) {
-    if (now >= pending->deadline) {
+    if (now >= pending->deadline && all_is_read) {
       Doubt("it did not answer within " + absl::FormatDuration(options_.unit_deadline));
       return absl::InfiniteFuture();
     }

@@ -90,7 +90,8 @@ class GpuWorker final : public Backend {
   // For tests. Looks at the clock now.
   void Wake() { wake_up_.Notify(); }
   pid_t pid() const;  // negative without a process
-  size_t units_under_way() const;
+  // Waits until that many batches and probes are with the process.
+  bool AwaitUnderWay(size_t count, absl::Duration timeout) const;
 
  private:
   // A batch, or a probe, that the process has not answered yet.
@@ -103,10 +104,12 @@ class GpuWorker final : public Backend {
   };
 
   void Watch();
-  absl::Time LookAtClock() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // When it must be looked at again. `all_is_read`: no answer waits in the socket, where this process itself may have
+  // been stopped for longer than a deadline.
+  absl::Time LookAtClock(bool all_is_read) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Lost, its process gone, the next one not yet due.
   bool IsBetweenProcesses() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Time LookAtServing(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Time LookAtServing(absl::Time now, bool all_is_read) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time LookAtIdleness(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Launch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeMessage(absl::StatusOr<MessageSocket::Received> received) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

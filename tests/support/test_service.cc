@@ -28,7 +28,8 @@ TestService::TestService(TestServiceOptions options) : cpu_backend_(MakeCpuBacke
                                                       .epoch = 1,
                                                       .compute_threads = options.compute_threads,
                                                       .spool_directory = options.spool_directory,
-                                                      .limits = options.limits},
+                                                      .limits = options.limits,
+                                                      .make_devices = options.make_devices},
                                                      backend, clock_, rpcs_);
   if (!service.ok()) throw std::runtime_error(service.status().ToString());
   service_ = *std::move(service);
