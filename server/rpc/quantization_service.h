@@ -27,7 +27,8 @@ struct ServiceOptions {
   uint32_t compute_threads = 1;
   std::string spool_directory = "/tmp";  // for unnamed temporary files
   Limits limits;
-  // Makes the devices beside the CPU, which work in the arena's slots. Empty: there are none.
+  // Makes the devices beside the CPU, which work in the arena's slots; called once, in Create. Empty, or a null
+  // result: there are none.
   std::function<absl::StatusOr<std::unique_ptr<DevicePool>>(const SlotArena& arena)> make_devices;
 };
 
