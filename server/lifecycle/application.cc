@@ -37,8 +37,8 @@ absl::StatusOr<std::unique_ptr<Application>> Application::Start(const ServerConf
   QUANTD_RETURN_IF_ERROR(SelfTest(*application->backend_));
   ServiceOptions options = OptionsFor(config);
   options.make_devices = [&config, &clock = application->clock_, &logger](const SlotArena& arena) {
-    const auto gpus = config.gpu.mode == GpuMode::kOff ? std::vector<std::string>()
-                                                       : VisibleGpus(config.gpu.visible_devices);
+    const auto gpus =
+        config.gpu.mode == GpuMode::kOff ? std::vector<std::string>() : VisibleGpus(config.gpu.visible_devices);
     return MakeGpuPool(config.gpu, gpus, arena, clock, logger);
   };
   QUANTD_ASSIGN_OR_RETURN(

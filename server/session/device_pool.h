@@ -36,8 +36,8 @@ class DevicePool {
   // FAILED_PRECONDITION with reason NO_GPU if a tensor that must be computed here cannot be, now or soon.
   virtual absl::Status CheckUsable() const = 0;
 
-  // False: the run is for the CPU, and nothing has been done. True: it will be computed on a thread of the pool's, or by
-  // compute_on_cpu if its device fails; its memory is the device's until `done`. Calls neither function itself.
+  // False: the run is for the CPU, and nothing has been done. True: it will be computed on a thread of the pool's, or
+  // by compute_on_cpu if its device fails; its memory is the device's until `done`. Calls neither function itself.
   virtual bool TryCompute(const ComputeTask& task) = 0;
 
   virtual std::vector<DeviceInfo> Describe() const = 0;

@@ -35,7 +35,7 @@ struct Run {
   // Set by Compute.
   absl::Status status;
   BatchResult result;
-  std::string_view device;  // the backend's name
+  std::string_view device;          // the backend's name
   std::vector<OutputPiece> pieces;  // what goes on the wire, in order; they keep the slot
   absl::Duration queue_time, compute_time;
 

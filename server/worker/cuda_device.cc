@@ -27,10 +27,10 @@ absl::StatusOr<uint32_t> BatchesThatFit(const StartMessage& start) {
   const uint64_t budget_bytes = start.memory_budget_bytes - std::min(start.memory_budget_bytes, kContextBytes);
   const uint64_t batches = std::min(budget_bytes, free_bytes) / (kSlotsPerBatch * start.slot_bytes);
   if (batches > 0) return static_cast<uint32_t>(std::min<uint64_t>(batches, start.units_in_flight));
-  return absl::ResourceExhaustedError(
-      budget_bytes < free_bytes ? "gpu.memory_budget_bytes leaves no room for a slot beside CUDA's own memory"
-                                : "other processes have the GPU's memory: " + std::to_string(free_bytes) +
-                                      " bytes are free");
+  return absl::ResourceExhaustedError(budget_bytes < free_bytes
+                                          ? "gpu.memory_budget_bytes leaves no room for a slot beside CUDA's own memory"
+                                          : "other processes have the GPU's memory: " + std::to_string(free_bytes) +
+                                                " bytes are free");
 }
 
 class CudaDevice final : public WorkerDevice {

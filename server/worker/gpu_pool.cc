@@ -55,8 +55,8 @@ absl::Status GpuPool::CheckUsable() const {
 std::vector<DeviceInfo> GpuPool::Describe() const {
   std::vector<DeviceInfo> infos;
   for (const Device& device : devices_) {
-    infos.push_back({device.worker->device(), std::string(device.worker->target()),
-                     std::string(NameOf(device.worker->state()))});
+    infos.push_back(
+        {device.worker->device(), std::string(device.worker->target()), std::string(NameOf(device.worker->state()))});
   }
   return infos;
 }

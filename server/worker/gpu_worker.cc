@@ -37,8 +37,8 @@ OpenPlanMessage DescriptionOf(const Plan& plan) {
 }
 
 int PollTimeoutMs(absl::Duration wait) {
-  return static_cast<int>(
-      absl::ToInt64Milliseconds(absl::Ceil(std::clamp(wait, absl::ZeroDuration(), kLongestPoll), absl::Milliseconds(1))));
+  return static_cast<int>(absl::ToInt64Milliseconds(
+      absl::Ceil(std::clamp(wait, absl::ZeroDuration(), kLongestPoll), absl::Milliseconds(1))));
 }
 
 }  // namespace
@@ -361,11 +361,11 @@ void GpuWorker::AfterLoss(LossKind kind, const std::string& how) {
                   {{"device", options_.device}, {"why", how}, {"restart_in", absl::FormatDuration(*delay)}});
     return;
   }
-  logger_.Write(LogLevel::kError, "gpu worker quarantined",
-                {{"device", options_.device},
-                 {"why", how},
-                 {"remedy",
-                  kind == LossKind::kCannotStart
+  logger_.Write(
+      LogLevel::kError, "gpu worker quarantined",
+      {{"device", options_.device},
+       {"why", how},
+       {"remedy", kind == LossKind::kCannotStart
                       ? "install quantd-gpu-worker beside quantd, set gpu.worker_path, or set gpu.mode to off"
                       : "look at the GPU (nvidia-smi, dmesg for Xid lines), then restart quantd; set gpu.mode to off "
                         "to serve without it"}});

@@ -32,9 +32,9 @@ enum class WorkerState : uint8_t { kIdle, kStarting, kServing, kDraining, kLost,
 std::string_view NameOf(WorkerState state);
 
 struct GpuWorkerOptions {
-  std::string device;                            // for people: a UUID
-  uint32_t units_in_flight_max = 4;              // batches that the worker runs at once
-  uint64_t memory_budget_bytes = 2ull << 30;     // of the device, the context included
+  std::string device;                         // for people: a UUID
+  uint32_t units_in_flight_max = 4;           // batches that the worker runs at once
+  uint64_t memory_budget_bytes = 2ull << 30;  // of the device, the context included
   absl::Duration start_deadline = absl::Minutes(1);
   absl::Duration unit_deadline = absl::Seconds(10);  // of a batch or a probe, from sending to its result
   absl::Duration probe_interval = absl::Minutes(1);  // known answers again, where there was work meanwhile
@@ -71,9 +71,9 @@ class GpuWorker final : public Backend {
   // "sm_90"; empty before the first process was ready.
   std::string_view target() const override;
 
-  // Has the process compute the batch, whose memory must lie in the slots, and waits, first for its turn. UNAVAILABLE with reason GPU_LOST
-  // if it is not serving, or died or was killed meanwhile: it is gone by then, so the batch can be computed again
-  // elsewhere. RESOURCE_EXHAUSTED with reason GPU_MEMORY. CANCELLED. Error sums are not made.
+  // Has the process compute the batch, whose memory must lie in the slots, and waits, first for its turn. UNAVAILABLE
+  // with reason GPU_LOST if it is not serving, or died or was killed meanwhile: it is gone by then, so the batch can be
+  // computed again elsewhere. RESOURCE_EXHAUSTED with reason GPU_MEMORY. CANCELLED. Error sums are not made.
   absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch,
                                   const std::atomic<bool>& cancelled) override;
 

@@ -18,7 +18,8 @@ class TokenBucket {
   // pass, and what follows waits the longer.
   bool TryTake(uint64_t tokens, absl::Time now) {
     if (rate_ == 0) return true;
-    tokens_ = std::min(rate_, tokens_ + rate_ * absl::ToDoubleSeconds(std::max(now - filled_at_, absl::ZeroDuration())));
+    tokens_ =
+        std::min(rate_, tokens_ + rate_ * absl::ToDoubleSeconds(std::max(now - filled_at_, absl::ZeroDuration())));
     filled_at_ = now;
     if (tokens_ <= 0) return false;
     tokens_ -= static_cast<double>(tokens);

@@ -50,10 +50,8 @@ absl::Status CheckOffsets(const std::array<uint64_t, kSegmentsMax>& offsets, con
 
 absl::StatusOr<RunMessage> ToMessage(const Plan& plan, const UnitBatch& batch, const SlotMemory& slots) {
   const Pass& pass = plan.passes[batch.pass];
-  RunMessage message{.pass = batch.pass,
-                     .begin_unit = batch.begin_unit,
-                     .end_unit = batch.end_unit,
-                     .parameters = batch.parameters};
+  RunMessage message{
+      .pass = batch.pass, .begin_unit = batch.begin_unit, .end_unit = batch.end_unit, .parameters = batch.parameters};
   message.inputs.fill(kNoOffset);
   message.outputs.fill(kNoOffset);
   for (size_t i = 0; i < pass.inputs.size(); ++i) {

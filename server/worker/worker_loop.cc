@@ -25,7 +25,7 @@ class MappedSlots {
  public:
   static absl::StatusOr<std::unique_ptr<MappedSlots>> Map(const StartMessage& start, const FileDescriptor& memory) {
     const auto bytes = CheckedMul(start.slot_bytes, start.slots);
-    struct stat file {};
+    struct stat file{};
     if (!bytes.has_value() || *bytes == 0 || !memory.is_open() || fstat(memory.get(), &file) != 0 ||
         static_cast<uint64_t>(file.st_size) != *bytes) {
       return absl::InvalidArgumentError("the slots that came with Start are not as long as it says");
@@ -81,8 +81,8 @@ class Worker {
   absl::Status OpenPlan(const OpenPlanMessage& message) {
     if (message.plan_slot >= plans_.size()) return absl::InvalidArgumentError("there is no such place for a plan");
     QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(message.scheme));
-    QUANTD_ASSIGN_OR_RETURN(
-        Plan plan, MakePlan(scheme, message.direction, message.values_dtype, message.shape, message.known));
+    QUANTD_ASSIGN_OR_RETURN(Plan plan,
+                            MakePlan(scheme, message.direction, message.values_dtype, message.shape, message.known));
     plans_[message.plan_slot] = std::make_shared<const Plan>(std::move(plan));
     return absl::OkStatus();
   }

@@ -20,10 +20,10 @@ constexpr uint64_t kColumns = 512;
 
 absl::StatusOr<server::LaunchedWorker> LaunchFake(const std::string& fault) {
   QUANTD_ASSIGN_OR_RETURN(auto sockets, server::MessageSocket::MakePair());
-  QUANTD_ASSIGN_OR_RETURN(auto process, server::ChildProcess::Spawn({.executable = FAKE_GPU_WORKER,
-                                                                     .arguments = {fault},
-                                                                     .environment = {},
-                                                                     .socket = sockets.second.get()}));
+  QUANTD_ASSIGN_OR_RETURN(
+      auto process,
+      server::ChildProcess::Spawn(
+          {.executable = FAKE_GPU_WORKER, .arguments = {fault}, .environment = {}, .socket = sockets.second.get()}));
   return server::LaunchedWorker{std::move(process), std::move(sockets.first)};
 }
 

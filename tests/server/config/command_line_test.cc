@@ -66,11 +66,12 @@ TEST(CommandLine, TheFileCanBeNamedInTheEnvironmentAndTheFlagBeatsIt) {
 }
 
 TEST(CommandLine, EveryFlagSetsItsField) {
-  const auto parsed = ParseCommandLine(
-      {"--listen", ":1", "--listen", "unix:/a", "--admin-listen", "127.0.0.1:3", "--log-level", "debug", "--log-format",
-       "json", "--compute-threads", "5", "--cpu-target", "scalar", "--spool-directory", "/var/tmp", "--gpu",
-       "off", "--gpu-worker", "/opt/worker"},
-      {}, NoFile);
+  const auto parsed =
+      ParseCommandLine({"--listen",          ":1",          "--listen",     "unix:/a",      "--admin-listen",
+                        "127.0.0.1:3",       "--log-level", "debug",        "--log-format", "json",
+                        "--compute-threads", "5",           "--cpu-target", "scalar",       "--spool-directory",
+                        "/var/tmp",          "--gpu",       "off",          "--gpu-worker", "/opt/worker"},
+                       {}, NoFile);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_THAT(parsed->config.listen, ElementsAre(":1", "unix:/a"));
   EXPECT_EQ(parsed->config.admin_listen, "127.0.0.1:3");

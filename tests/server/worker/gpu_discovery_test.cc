@@ -42,7 +42,9 @@ TEST(VisibleGpus, AreNoMoreThanAServerCanUse) {
   EXPECT_EQ(VisibleGpus(std::nullopt, [] { return Gpus(kGpusMax + 5, "GPU-x"); }).size(), kGpusMax);
 }
 
-TEST(VisibleGpus, AreNoneWithoutADriver) { EXPECT_THAT(VisibleGpus("0", [] { return Gpus(); }), IsEmpty()); }
+TEST(VisibleGpus, AreNoneWithoutADriver) {
+  EXPECT_THAT(VisibleGpus("0", [] { return Gpus(); }), IsEmpty());
+}
 
 }  // namespace
 }  // namespace quantd::server

@@ -49,9 +49,8 @@ class GpuService {
   v1::GetServerInfoResponse Info() {
     grpc::ClientContext context;
     v1::GetServerInfoResponse response;
-    EXPECT_TRUE(v1::QuantizationService::NewStub(service_->InProcessChannel())
-                    ->GetServerInfo(&context, {}, &response)
-                    .ok());
+    EXPECT_TRUE(
+        v1::QuantizationService::NewStub(service_->InProcessChannel())->GetServerInfo(&context, {}, &response).ok());
     return response;
   }
   GpuWorker& worker() { return *workers_.front(); }
@@ -75,14 +74,10 @@ class GpuService {
 TEST(GpuStream, HasTheBytesOfTheCpu) {
   GpuService service({{"none"}});
   const std::pair<const char*, std::map<std::string, std::string>> schemes[] = {
-      {"bnb-nf4", {}},
-      {"bnb-nf4", {{"double_quant", "true"}}},
-      {"ct-w4a16-asym", {}},
-      {"ct-nvfp4", {}},
-      {"ct-fp8-block", {}},
-      {"ct-fp8", {}},
-      {"mxfp4", {}},
-      {"ggml-q5_1", {}},
+      {"bnb-nf4", {}},       {"bnb-nf4", {{"double_quant", "true"}}},
+      {"ct-w4a16-asym", {}}, {"ct-nvfp4", {}},
+      {"ct-fp8-block", {}},  {"ct-fp8", {}},
+      {"mxfp4", {}},         {"ggml-q5_1", {}},
   };
   for (const auto& [preset, overrides] : schemes) {
     const TensorOutcome cpu = service.Quantize(preset, v1::DEVICE_POLICY_CPU, overrides);

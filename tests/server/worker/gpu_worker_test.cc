@@ -69,8 +69,9 @@ TEST_F(Supervision, AWorkerIsStartedAndComputes) {
 TEST_F(Supervision, ResultsAreTheCpus) {
   const auto worker = harness_.ServingWorker({"none"}, Options());
   for (const SchemeRequest& scheme :
-       {SchemeRequest{"bnb-nf4"}, SchemeRequest{"ct-w4a16-asym"}, SchemeRequest{"mxfp8-e4m3"}, SchemeRequest{"int8-asym"},
-        SchemeRequest{"bnb-fp4", {{"block_size", "256"}}}, SchemeRequest{"ggml-q4_0"}, SchemeRequest{"bf16"}}) {
+       {SchemeRequest{"bnb-nf4"}, SchemeRequest{"ct-w4a16-asym"}, SchemeRequest{"mxfp8-e4m3"},
+        SchemeRequest{"int8-asym"}, SchemeRequest{"bnb-fp4", {{"block_size", "256"}}}, SchemeRequest{"ggml-q4_0"},
+        SchemeRequest{"bf16"}}) {
     SlotBatch batch(*harness_.arena, scheme);
     const auto result = batch.RunOn(*worker);
     ASSERT_TRUE(result.ok()) << result.status();
@@ -207,8 +208,8 @@ TEST_F(Supervision, ACrashLoopEndsInQuarantineAndNamesTheRemedy) {
 }
 
 TEST_F(Supervision, MemoryTakenByOthersIsWaitedFor) {
-  const auto worker = harness_.MakeWorker({"no-memory", "no-memory", "no-memory", "no-memory", "no-memory", "none"},
-                                          Options());
+  const auto worker =
+      harness_.MakeWorker({"no-memory", "no-memory", "no-memory", "no-memory", "no-memory", "none"}, Options());
   worker->Start();
   while (!worker->AwaitState(WorkerState::kServing, absl::Milliseconds(1))) Advance(*worker, kRestart);
   ExpectServes(*worker);
@@ -229,8 +230,8 @@ TEST_F(Supervision, AWorkerThatIsNotReadyInTimeIsKilled) {
       Options(),
       []() -> absl::StatusOr<LaunchedWorker> {
         auto ends = MessageSocket::MakePair();
-        auto process = ChildProcess::Spawn(
-            {.executable = "/bin/sleep", .arguments = {"1000"}, .socket = ends->second.get()});
+        auto process =
+            ChildProcess::Spawn({.executable = "/bin/sleep", .arguments = {"1000"}, .socket = ends->second.get()});
         return LaunchedWorker{*std::move(process), std::move(ends->first)};
       },
       testing::SharedSlotsOf(*harness_.arena), harness_.clock, harness_.logger);

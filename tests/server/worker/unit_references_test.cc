@@ -9,7 +9,8 @@
 namespace quantd::server {
 namespace {
 
-// Two slots of 64 KiB; a tensor of 4096 float32 in blocks of 64 takes 16 KiB of values, 2 KiB of codes, 256 B of scales.
+// Two slots of 64 KiB; a tensor of 4096 float32 in blocks of 64 takes 16 KiB of values, 2 KiB of codes, 256 B of
+// scales.
 class UnitReferences : public ::testing::Test {
  protected:
   static Plan PlanOf(Direction direction, const SchemeRequest& scheme) {

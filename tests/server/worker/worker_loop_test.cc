@@ -171,9 +171,9 @@ TEST_F(WorkerLoop, EndsAtEverythingThatIsNotInOrder) {
   };
   OpenPlanMessage no_plan{.plan_slot = 3, .scheme = {"no-such-preset", {}, 0}, .values_dtype = DataType::kFloat32};
   OpenPlanMessage no_slot{.plan_slot = kWorkerPlanSlots};
-  for (const WorkerMessage& wrong : std::vector<WorkerMessage>{
-           outside(), no_plan, no_slot, RunMessage{.plan_slot = 5}, RunMessage{.plan_slot = UINT32_MAX}, Start(),
-           ReadyMessage{}, ResultMessage{}}) {
+  for (const WorkerMessage& wrong :
+       std::vector<WorkerMessage>{outside(), no_plan, no_slot, RunMessage{.plan_slot = 5},
+                                  RunMessage{.plan_slot = UINT32_MAX}, Start(), ReadyMessage{}, ResultMessage{}}) {
     ServeUntilReady();
     OpenPlan(batch.plan);
     Send(wrong);
@@ -193,9 +193,9 @@ TEST_F(WorkerLoop, TakesNoMoreRunsAtOnceThanWereAgreedOn) {
 }
 
 TEST_F(WorkerLoop, RefusesSlotsThatAreNotAsLongAsTheySay) {
-  for (const auto& change : std::vector<void (*)(StartMessage&)>{[](StartMessage& s) { s.slots += 1; },
-                                                                 [](StartMessage& s) { s.slots = 0; },
-                                                                 [](StartMessage& s) { s.slot_bytes = UINT64_MAX; }}) {
+  for (const auto& change :
+       std::vector<void (*)(StartMessage&)>{[](StartMessage& s) { s.slots += 1; }, [](StartMessage& s) { s.slots = 0; },
+                                            [](StartMessage& s) { s.slot_bytes = UINT64_MAX; }}) {
     Serve();
     StartMessage start = Start();
     change(start);
