@@ -8,6 +8,8 @@
 #include "server/config/version.h"
 #include "server/lifecycle/gpu_setup.h"
 #include "server/lifecycle/process_identity.h"
+#include "server/session/device_pool.h"
+#include "server/session/slot_arena.h"
 #include "server/worker/gpu_discovery.h"
 
 namespace quantd::server {

@@ -18,6 +18,8 @@
 #include "server/session/admission.h"
 #include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
+#include "server/session/device_pool.h"
+#include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 
 namespace quantd::server {

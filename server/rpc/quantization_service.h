@@ -9,9 +9,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
-#include "server/session/device_pool.h"
 #include "server/session/limits.h"
-#include "server/session/slot_arena.h"
 #include "server/telemetry/rpc_log.h"
 
 namespace grpc {
@@ -19,6 +17,9 @@ class Service;
 }
 
 namespace quantd::server {
+
+class DevicePool;
+class SlotArena;
 
 struct ServiceOptions {
   std::string version;          // "0.1.0"

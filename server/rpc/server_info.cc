@@ -7,6 +7,7 @@
 #include "kernels/scheme/scheme.h"
 #include "proto/codec/frame_codec.h"
 #include "server/rpc/proto_convert.h"
+#include "server/session/device_pool.h"
 
 namespace quantd::server {
 namespace {

@@ -6,6 +6,8 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/server_builder.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "server/session/device_pool.h"
+#include "server/session/slot_arena.h"
 
 namespace quantd::testing {
 
