@@ -38,11 +38,6 @@ TEST_F(GpuSetup, SaysThatTheWorkersProgramIsMissing) {
               HasSubstr("gpu.worker_path"));
 }
 
-TEST_F(GpuSetup, LooksForTheProgramBesideItsOwn) {
-  EXPECT_THAT(std::string(Make(GpuMode::kRequired, {"GPU-1"}, "").status().message()),
-              HasSubstr("/bin/quantd-gpu-worker"));
-}
-
 TEST_F(GpuSetup, LeavesGpusAloneWhenTheyAreOff) {
   const auto pool = Make(GpuMode::kOff, {"GPU-1"});
   ASSERT_TRUE(pool.ok());
