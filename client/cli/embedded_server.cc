@@ -19,6 +19,7 @@ class ApplicationServer final : public EmbeddedServer {
   absl::Status Start(const std::string& cpu_target) {
     server::ServerConfig config;
     config.listen.clear();
+    config.gpu.mode = server::GpuMode::kOff;  // one command is over before a worker has started
     if (!cpu_target.empty()) config.cpu_target = cpu_target;
     std::error_code no_folder;
     const std::filesystem::path spool = std::filesystem::temp_directory_path(no_folder);

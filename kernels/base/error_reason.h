@@ -34,6 +34,8 @@ inline constexpr std::string_view kChecksumMismatch = "CHECKSUM_MISMATCH";
 // Limits and the server's state.
 inline constexpr std::string_view kUnitTooLarge = "UNIT_TOO_LARGE";  // FAILED_PRECONDITION
 inline constexpr std::string_view kNoGpu = "NO_GPU";                 // FAILED_PRECONDITION
+inline constexpr std::string_view kGpuLost = "GPU_LOST";             // UNAVAILABLE
+inline constexpr std::string_view kGpuMemory = "GPU_MEMORY";         // RESOURCE_EXHAUSTED
 inline constexpr std::string_view kSpoolBudget = "SPOOL_BUDGET";     // RESOURCE_EXHAUSTED
 inline constexpr std::string_view kSpoolFailed = "SPOOL_FAILED";  // RESOURCE_EXHAUSTED for a full disk, else INTERNAL
 inline constexpr std::string_view kPrincipalStreams = "PRINCIPAL_STREAMS";  // RESOURCE_EXHAUSTED

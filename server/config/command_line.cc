@@ -1,6 +1,7 @@
 #include "server/config/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <fstream>
@@ -57,6 +58,16 @@ absl::Status SetSpoolDirectory(const Given& given, ServerConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status SetGpuMode(const Given& given, ServerConfig& config) {
+  QUANTD_ASSIGN_OR_RETURN(config.gpu.mode, ValueNamed(given.source, given.text, kGpuModeNames));
+  return absl::OkStatus();
+}
+
+absl::Status SetGpuWorker(const Given& given, ServerConfig& config) {
+  config.gpu.worker_path = given.text;
+  return absl::OkStatus();
+}
+
 struct Setting {
   const char* flag;
   const char* environment_name;
@@ -76,7 +87,14 @@ constexpr Setting kSettings[] = {
      "scalar, avx2 or avx512, where the processor has it; auto: the fastest; the bytes are the same (default: auto)",
      SetCpuTarget},
     {"--spool-directory", "QUANTD_SPOOL_DIRECTORY", "folder for temporary files (default: /tmp)", SetSpoolDirectory},
+    {"--gpu", "QUANTD_GPU", "auto, off or required (default: auto)", SetGpuMode},
+    {"--gpu-worker", "QUANTD_GPU_WORKER", "program that computes on a GPU (default: quantd-gpu-worker beside quantd)",
+     SetGpuWorker},
 };
+// What a worker gets of this process's environment, besides its own CUDA_VISIBLE_DEVICES.
+constexpr const char* kVisibleDevicesEnvironment = "CUDA_VISIBLE_DEVICES";
+constexpr std::string_view kWorkerPrefixes[] = {"CUDA_", "NVIDIA_"};
+constexpr std::string_view kWorkerNames[] = {"HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR"};
 constexpr const char* kListenEnvironment = "QUANTD_LISTEN";
 constexpr const char* kConfigEnvironment = "QUANTD_CONFIG";
 
@@ -85,6 +103,19 @@ std::optional<std::string> Find(const std::map<std::string, std::string>& enviro
   // An empty variable is how a container unsets one.
   if (found == environment.end() || found->second.empty()) return std::nullopt;
   return found->second;
+}
+
+void TakeGpuEnvironment(const std::map<std::string, std::string>& environment, GpuConfig& gpu) {
+  for (const auto& [name, value] : environment) {
+    if (name == kVisibleDevicesEnvironment) {
+      gpu.visible_devices = value;  // empty means none
+      continue;
+    }
+    const auto begins = [&name = name](std::string_view prefix) { return name.compare(0, prefix.size(), prefix) == 0; };
+    const bool wanted = std::any_of(std::begin(kWorkerPrefixes), std::end(kWorkerPrefixes), begins) ||
+                        std::find(std::begin(kWorkerNames), std::end(kWorkerNames), name) != std::end(kWorkerNames);
+    if (wanted) gpu.worker_environment.push_back(name + "=" + value);
+  }
 }
 
 std::vector<std::string> SplitAtCommas(std::string_view text) {
@@ -153,6 +184,7 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
     }
     if (given) QUANTD_RETURN_IF_ERROR(setting.apply(*given, result.config));
   }
+  TakeGpuEnvironment(environment, result.config.gpu);
   QUANTD_RETURN_IF_ERROR(Validate(result.config));
   if (print_config) result.print = ToToml(result.config);
   return result;

@@ -125,6 +125,33 @@ void FillLimits(const Limits& from, config::v1::Limits& to) {
   *to.mutable_stall_max() = ToProto(from.stall_max);
 }
 
+absl::Status ApplyGpu(const config::v1::Gpu& from, GpuConfig& to) {
+  if (from.has_mode()) {
+    QUANTD_ASSIGN_OR_RETURN(to.mode, ValueNamed("gpu.mode", from.mode(), kGpuModeNames));
+  }
+  if (from.has_worker_path()) to.worker_path = from.worker_path();
+  if (from.has_memory_budget_bytes()) to.memory_budget_bytes = from.memory_budget_bytes();
+  if (from.has_units_in_flight_max()) to.units_in_flight_max = from.units_in_flight_max();
+  if (from.has_min_batch_bytes()) to.min_batch_bytes = from.min_batch_bytes();
+  if (from.has_copy_bytes_per_second_max()) to.copy_bytes_per_second_max = from.copy_bytes_per_second_max();
+  if (from.has_unit_deadline()) to.unit_deadline = FromProto(from.unit_deadline());
+  if (from.has_idle_trim()) to.idle_trim = FromProto(from.idle_trim());
+  if (from.has_idle_exit()) to.idle_exit = FromProto(from.idle_exit());
+  return absl::OkStatus();
+}
+
+void FillGpu(const GpuConfig& from, config::v1::Gpu& to) {
+  to.set_mode(NameOf(from.mode, kGpuModeNames));
+  to.set_worker_path(from.worker_path);
+  to.set_memory_budget_bytes(from.memory_budget_bytes);
+  to.set_units_in_flight_max(from.units_in_flight_max);
+  to.set_min_batch_bytes(from.min_batch_bytes);
+  to.set_copy_bytes_per_second_max(from.copy_bytes_per_second_max);
+  *to.mutable_unit_deadline() = ToProto(from.unit_deadline);
+  *to.mutable_idle_trim() = ToProto(from.idle_trim);
+  *to.mutable_idle_exit() = ToProto(from.idle_exit);
+}
+
 config::v1::ServerConfig ToProto(const ServerConfig& config) {
   config::v1::ServerConfig message;
   for (const std::string& listen : config.listen) message.add_listen(listen);
@@ -137,6 +164,7 @@ config::v1::ServerConfig ToProto(const ServerConfig& config) {
   message.set_reflection(config.reflection);
   message.set_transport_bytes_max(config.transport_bytes_max);
   FillLimits(config.limits, *message.mutable_limits());
+  FillGpu(config.gpu, *message.mutable_gpu());
   message.mutable_logging()->set_level(NameOf(config.log_level, kLogLevelNames));
   message.mutable_logging()->set_format(NameOf(config.log_format, kLogFormatNames));
   *message.mutable_drain()->mutable_delay() = ToProto(config.drain_delay);
@@ -191,6 +219,7 @@ absl::StatusOr<ServerConfig> ApplyToml(const std::string& text, ServerConfig bas
   if (message.has_reflection()) base.reflection = message.reflection();
   if (message.has_transport_bytes_max()) base.transport_bytes_max = message.transport_bytes_max();
   ApplyLimits(message.limits(), base.limits);
+  QUANTD_RETURN_IF_ERROR(ApplyGpu(message.gpu(), base.gpu));
   if (message.logging().has_level()) {
     QUANTD_ASSIGN_OR_RETURN(base.log_level, ValueNamed("logging.level", message.logging().level(), kLogLevelNames));
   }

@@ -16,6 +16,8 @@ inline constexpr std::pair<std::string_view, LogLevel> kLogLevelNames[] = {{"deb
                                                                            {"error", LogLevel::kError}};
 inline constexpr std::pair<std::string_view, LogFormat> kLogFormatNames[] = {{"text", LogFormat::kText},
                                                                              {"json", LogFormat::kJson}};
+inline constexpr std::pair<std::string_view, GpuMode> kGpuModeNames[] = {
+    {"auto", GpuMode::kAuto}, {"off", GpuMode::kOff}, {"required", GpuMode::kRequired}};
 
 // The value of that name; INVALID_ARGUMENT naming `field` and every name that is allowed.
 template <typename Value, size_t kCount>

@@ -66,6 +66,17 @@ absl::Status ValidateListeners(const ServerConfig& config) {
   return CheckRange("the number of unix_listener.allowed_uids", config.unix_allowed_uids.size(), 0, kAllowedUidsMax);
 }
 
+absl::Status ValidateGpu(const GpuConfig& gpu) {
+  QUANTD_RETURN_IF_ERROR(CheckRange("gpu.memory_budget_bytes", gpu.memory_budget_bytes, kGiB, 1024 * kGiB));
+  QUANTD_RETURN_IF_ERROR(CheckRange("gpu.units_in_flight_max", gpu.units_in_flight_max, 1, 64));
+  QUANTD_RETURN_IF_ERROR(CheckRange("gpu.min_batch_bytes", gpu.min_batch_bytes, 0, kGiB));
+  QUANTD_RETURN_IF_ERROR(
+      CheckRange("gpu.copy_bytes_per_second_max", gpu.copy_bytes_per_second_max, 0, uint64_t{1} << 40));
+  QUANTD_RETURN_IF_ERROR(CheckRange("gpu.unit_deadline", gpu.unit_deadline, absl::Milliseconds(100), absl::Hours(1)));
+  QUANTD_RETURN_IF_ERROR(CheckRange("gpu.idle_trim", gpu.idle_trim, absl::ZeroDuration(), absl::Hours(24)));
+  return CheckRange("gpu.idle_exit", gpu.idle_exit, absl::Milliseconds(100), absl::Hours(24 * 365));
+}
+
 }  // namespace
 
 absl::Status Validate(const ServerConfig& config) {
@@ -76,6 +87,7 @@ absl::Status Validate(const ServerConfig& config) {
   }
   QUANTD_RETURN_IF_ERROR(CheckRange("transport_bytes_max", config.transport_bytes_max, 64 * kMiB, 64 * kGiB));
   QUANTD_RETURN_IF_ERROR(ValidateLimits(config.limits));
+  QUANTD_RETURN_IF_ERROR(ValidateGpu(config.gpu));
   QUANTD_RETURN_IF_ERROR(CheckRange("drain.delay", config.drain_delay, absl::ZeroDuration(), absl::Minutes(10)));
   return CheckRange("drain.deadline", config.drain_deadline, absl::ZeroDuration(), absl::Hours(1));
 }

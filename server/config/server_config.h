@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,23 @@ namespace quantd::server {
 enum class LogLevel : uint8_t { kDebug, kInfo, kWarning, kError };
 enum class LogFormat : uint8_t { kText, kJson };
 
+enum class GpuMode : uint8_t { kAuto, kOff, kRequired };
+
+struct GpuConfig {
+  GpuMode mode = GpuMode::kAuto;
+  std::string worker_path;  // empty: quantd-gpu-worker beside this program
+  uint64_t memory_budget_bytes = uint64_t{2} << 30;
+  uint32_t units_in_flight_max = 4;
+  uint64_t min_batch_bytes = 512 << 10;
+  uint64_t copy_bytes_per_second_max = 0;
+  absl::Duration unit_deadline = absl::Seconds(10);
+  absl::Duration idle_trim = absl::Seconds(2);
+  absl::Duration idle_exit = absl::Minutes(5);
+  // From the environment only.
+  std::optional<std::string> visible_devices;   // CUDA_VISIBLE_DEVICES; nothing: it is not set
+  std::vector<std::string> worker_environment;  // "NAME=value" that workers get besides
+};
+
 struct ServerConfig {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
   std::string admin_listen;
@@ -25,6 +43,7 @@ struct ServerConfig {
   bool reflection = true;
   uint64_t transport_bytes_max = 512u << 20;
   Limits limits;
+  GpuConfig gpu;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
   absl::Duration drain_delay = absl::ZeroDuration();

@@ -6,7 +6,11 @@
 #include "kernels/base/status_macros.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "server/config/version.h"
+#include "server/lifecycle/gpu_setup.h"
 #include "server/lifecycle/process_identity.h"
+#include "server/session/device_pool.h"
+#include "server/session/slot_arena.h"
+#include "server/worker/gpu_discovery.h"
 
 namespace quantd::server {
 namespace {
@@ -33,9 +37,15 @@ absl::StatusOr<std::unique_ptr<Application>> Application::Start(const ServerConf
   QUANTD_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeCpuBackend(config.cpu_target));
   std::unique_ptr<Application> application(new Application(std::move(backend), logger));
   QUANTD_RETURN_IF_ERROR(SelfTest(*application->backend_));
-  QUANTD_ASSIGN_OR_RETURN(application->service_,
-                          QuantizationService::Create(OptionsFor(config), *application->backend_, application->clock_,
-                                                      application->rpc_log_));
+  ServiceOptions options = OptionsFor(config);
+  options.make_devices = [&config, &clock = application->clock_, &logger](const SlotArena& arena) {
+    const auto gpus =
+        config.gpu.mode == GpuMode::kOff ? std::vector<std::string>() : VisibleGpus(config.gpu.visible_devices);
+    return MakeGpuPool(config.gpu, gpus, arena, clock, logger);
+  };
+  QUANTD_ASSIGN_OR_RETURN(
+      application->service_,
+      QuantizationService::Create(options, *application->backend_, application->clock_, application->rpc_log_));
   QuantizationService& service = *application->service_;
   application->trimmer_ = std::make_unique<IdleTrimmer>([&service] { return service.open_streams(); });
   QUANTD_ASSIGN_OR_RETURN(application->server_, Server::Start(config, service, logger));

@@ -18,8 +18,8 @@ namespace quantd::server {
 class Application {
  public:
   // Checks the configuration and the kernels' known answers, then serves. To embed, leave `config.listen` empty and use
-  // InProcessChannel. Errors: those of Validate, MakeCpuBackend, SelfTest, QuantizationService::Create and
-  // Server::Start. `logger` must outlive the result.
+  // InProcessChannel. Errors: those of Validate, MakeCpuBackend, SelfTest, MakeGpuPool,
+  // QuantizationService::Create and Server::Start. `logger` must outlive the result.
   static absl::StatusOr<std::unique_ptr<Application>> Start(const ServerConfig& config, Logger& logger);
 
   Server& server() { return *server_; }

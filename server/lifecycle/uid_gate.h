@@ -8,7 +8,7 @@
 #include <set>
 
 #include "absl/status/statusor.h"
-#include "server/lifecycle/file_descriptor.h"
+#include "server/session/file_descriptor.h"
 #include "server/telemetry/logger.h"
 
 namespace grpc {

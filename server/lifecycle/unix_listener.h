@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
-#include "server/lifecycle/file_descriptor.h"
+#include "server/session/file_descriptor.h"
 
 namespace quantd::server {
 

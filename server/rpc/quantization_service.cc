@@ -18,6 +18,7 @@
 #include "server/session/admission.h"
 #include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
+#include "server/session/device_pool.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 
@@ -120,6 +121,12 @@ class Service final : public QuantizationService, private GrpcService {
     return absl::OkStatus();
   }
 
+  absl::Status MakeDevices() {
+    if (options_.make_devices == nullptr) return absl::OkStatus();
+    QUANTD_ASSIGN_OR_RETURN(devices_, options_.make_devices(*arena_));
+    return absl::OkStatus();
+  }
+
   grpc::Service* service() override { return this; }
 
   void BeginDrain() override {
@@ -156,7 +163,8 @@ class Service final : public QuantizationService, private GrpcService {
         spool_budget_,
         credit_budget_,
         clock_,
-        [this](Priority priority, std::function<void()> work) { compute_pool_.Submit(priority, std::move(work)); }};
+        [this](Priority priority, std::function<void()> work) { compute_pool_.Submit(priority, std::move(work)); },
+        devices_.get()};
     return new BulkReactor({rpc, accept_constants_, clock_, log_, open_sessions_}, environment, std::move(principal),
                            *std::move(ticket));
   }
@@ -169,7 +177,7 @@ class Service final : public QuantizationService, private GrpcService {
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* rpc, const v1::GetServerInfoRequest*,
                                           v1::GetServerInfoResponse* response) override {
-    *response = DescribeServer(options_, backend_, PrincipalOf(*rpc));
+    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc));
     return Answer(*rpc, "GetServerInfo");
   }
 
@@ -190,7 +198,8 @@ class Service final : public QuantizationService, private GrpcService {
   CreditBudget credit_budget_;
   OpenSessions open_sessions_;
   std::shared_ptr<SlotArena> arena_;
-  ComputePool compute_pool_;  // after all that its work uses
+  ComputePool compute_pool_;             // after all that its work uses
+  std::unique_ptr<DevicePool> devices_;  // null without any; leaves work to the CPU's threads until its end
   StallWatch stall_watch_;
 };
 
@@ -203,6 +212,7 @@ absl::StatusOr<std::unique_ptr<QuantizationService>> QuantizationService::Create
   if (options.compute_threads == 0) return absl::InvalidArgumentError("compute_threads is 0; choose at least 1.");
   auto service = std::make_unique<Service>(options, backend, clock, log);
   QUANTD_RETURN_IF_ERROR(service->MakeSlots());
+  QUANTD_RETURN_IF_ERROR(service->MakeDevices());
   return service;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,9 @@ class Service;
 
 namespace quantd::server {
 
+class DevicePool;
+class SlotArena;
+
 struct ServiceOptions {
   std::string version;          // "0.1.0"
   std::string server_instance;  // random name of this process
@@ -24,14 +28,17 @@ struct ServiceOptions {
   uint32_t compute_threads = 1;
   std::string spool_directory = "/tmp";  // for unnamed temporary files
   Limits limits;
+  // Makes the devices beside the CPU, which work in the arena's slots; called once, in Create. Empty, or a null
+  // result: there are none.
+  std::function<absl::StatusOr<std::unique_ptr<DevicePool>>(const SlotArena& arena)> make_devices;
 };
 
 // Owns the slots, the spool budget and the compute threads. Must outlive the grpc::Server that it is registered with,
 // and every byte that server still holds: destroy the grpc::Server first.
 class QuantizationService {
  public:
-  // RESOURCE_EXHAUSTED if the slots' memory cannot be had; INVALID_ARGUMENT for limits out of range. `backend`, `clock`
-  // and `log` must outlive the result.
+  // RESOURCE_EXHAUSTED if the slots' memory cannot be had; INVALID_ARGUMENT for limits out of range; what make_devices
+  // returns. `backend`, `clock` and `log` must outlive the result.
   static absl::StatusOr<std::unique_ptr<QuantizationService>> Create(const ServiceOptions& options, Backend& backend,
                                                                      const Clock& clock, RpcLog& log);
   virtual ~QuantizationService() = default;

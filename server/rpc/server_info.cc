@@ -7,6 +7,7 @@
 #include "kernels/scheme/scheme.h"
 #include "proto/codec/frame_codec.h"
 #include "server/rpc/proto_convert.h"
+#include "server/session/device_pool.h"
 
 namespace quantd::server {
 namespace {
@@ -47,12 +48,19 @@ v1::ListSchemesResponse DescribeSchemes() {
 }
 
 v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Backend& backend,
-                                         const Principal& caller) {
+                                         const DevicePool* devices, const Principal& caller) {
   v1::GetServerInfoResponse response;
   response.set_version(options.version);
   response.set_server_instance(options.server_instance);
   response.set_epoch(options.epoch);
   response.add_devices(std::string(backend.name()));
+  for (const DeviceInfo& info : devices == nullptr ? std::vector<DeviceInfo>() : devices->Describe()) {
+    if (response.gpus_size() == 0) response.add_devices("gpu");
+    v1::Gpu& gpu = *response.add_gpus();
+    gpu.set_name(info.name);
+    gpu.set_target(info.target);
+    gpu.set_state(info.state);
+  }
   response.set_cpu_target(std::string(backend.target()));
   response.set_principal(caller.name);
   v1::Limits& limits = *response.mutable_limits();

@@ -10,7 +10,8 @@ namespace quantd::server {
 // Every preset, as the planner has them.
 v1::ListSchemesResponse DescribeSchemes();
 
+// `devices`: beside the CPU; null without any.
 v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Backend& backend,
-                                         const Principal& caller);
+                                         const DevicePool* devices, const Principal& caller);
 
 }  // namespace quantd::server

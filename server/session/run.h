@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -34,6 +35,7 @@ struct Run {
   // Set by Compute.
   absl::Status status;
   BatchResult result;
+  std::string_view device;          // the backend's name
   std::vector<OutputPiece> pieces;  // what goes on the wire, in order; they keep the slot
   absl::Duration queue_time, compute_time;
 
@@ -43,7 +45,7 @@ struct Run {
 
 // Computes the run on this thread: reads its input from the spool if it is of the second pass, runs the backend, spools
 // what the second pass will need (and else is not sent), and cuts the output into pieces with their CRC32C. Never fails
-// otherwise than in run.status.
+// otherwise than in run.status; a run whose backend failed can be computed again.
 void Compute(Run& run, Backend& backend, const Clock& clock);
 
 }  // namespace quantd::server

@@ -48,7 +48,11 @@ class SlotArena : public std::enable_shared_from_this<SlotArena> {
   void Close();
 
   uint64_t slot_bytes() const { return slot_bytes_; }
+  uint32_t slots_max() const { return slots_max_; }
   uint32_t free_slots() const;
+  // All slots, one after another, and the memfd that they lie in from its start. As long as the arena.
+  std::byte* memory() const { return memory_; }
+  int descriptor() const { return memfd_; }
 
  private:
   friend class Slot;

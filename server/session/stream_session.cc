@@ -24,6 +24,12 @@ absl::Status Draining() {
                    "again in a few seconds.");
 }
 
+absl::Status CheckDevices(const DevicePool* devices) {
+  if (devices != nullptr) return devices->CheckUsable();
+  return MakeError(absl::StatusCode::kFailedPrecondition, reason::kNoGpu,
+                   "this server has no GPU. Send device_policy AUTO or CPU; the bytes are the same.");
+}
+
 }  // namespace
 
 StreamSession::StreamSession(SessionEnvironment environment, StreamIo& io)
@@ -163,6 +169,9 @@ void StreamSession::BeginTensor() {
                                             " has no header. Send it with name, dtype, shape and scheme."));
   }
   if (!frame.header->ok()) return Fail(tensor, frame.header->status());
+  if ((*frame.header)->device_policy == DevicePolicy::kGpu) {
+    if (absl::Status usable = CheckDevices(environment_.devices); !usable.ok()) return Fail(tensor, std::move(usable));
+  }
   auto job = TensorJob::Start(**frame.header, environment_.direction, environment_.limits, environment_.spool_budget,
                               environment_.clock);
   if (!job.ok()) return Fail(tensor, job.status());
@@ -275,13 +284,21 @@ void StreamSession::SubmitRuns() {
     if (tensor.job == nullptr) continue;
     while (std::shared_ptr<Run> run = tensor.job->NextRun()) {
       run->ready_at = environment_.clock.Now();
-      environment_.submit(tensor.job->priority(),
-                          [session = shared_from_this(), seq = tensor.seq, run = std::move(run)] {
-                            Compute(*run, session->environment_.backend, session->environment_.clock);
-                            session->OnComputed(seq, *run);
-                          });
+      Submit(*tensor.job, tensor.seq, std::move(run));
     }
   }
+}
+
+void StreamSession::Submit(const TensorJob& job, uint64_t seq, std::shared_ptr<Run> run) {
+  ComputeTask task{.run = run, .priority = job.priority(), .policy = job.device_policy()};
+  task.done = [session = shared_from_this(), seq, run] { session->OnComputed(seq, *run); };
+  task.compute_on_cpu = [session = shared_from_this(), priority = task.priority, run, done = task.done] {
+    session->environment_.submit(priority, [session, run, done] {
+      Compute(*run, session->environment_.backend, session->environment_.clock);
+      done();
+    });
+  };
+  if (environment_.devices == nullptr || !environment_.devices->TryCompute(task)) task.compute_on_cpu();
 }
 
 void StreamSession::OnComputed(uint64_t seq, Run& run) {
@@ -338,7 +355,7 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
   frame.consumed_bytes = tensor.job->consumed_bytes();
   frame.summary = tensor.job->Summary();
   frame.summary->total_time = environment_.clock.Now() - tensor.started_at;
-  frame.summary->device = std::string(environment_.backend.name());
+  if (frame.summary->device.empty()) frame.summary->device = std::string(environment_.backend.name());
   ++totals_.tensors_done;
   AddTimes(*frame.summary);
   return true;

@@ -17,6 +17,7 @@
 #include "kernels/base/clock.h"
 #include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
+#include "server/session/device_pool.h"
 #include "server/session/frame.h"
 #include "server/session/frame_cursor.h"
 #include "server/session/limits.h"
@@ -54,6 +55,7 @@ struct SessionEnvironment {
   const Clock& clock;
   // Runs a function on a computing thread; never inside the call.
   std::function<void(Priority, std::function<void()>)> submit;
+  DevicePool* devices = nullptr;  // null: there is only the CPU
 };
 
 // For the log line.
@@ -106,6 +108,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   void BeginTensor() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFrame(const RequestFrame& frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Submit(const TensorJob& job, uint64_t seq, std::shared_ptr<Run> run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnComputed(uint64_t seq, Run& run);
   void OnSlot(SlotPtr slot);
 

@@ -26,10 +26,6 @@ absl::Status CheckRequest(const TensorRequest& request, const Limits& limits) {
                            "the scheme has " + std::to_string(request.scheme.overrides.size()) +
                                " overrides; send at most " + std::to_string(limits.overrides_max) + ".");
   }
-  if (request.device_policy == DevicePolicy::kGpu) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kNoGpu,
-                     "this server has no GPU. Send device_policy AUTO or CPU; the bytes are the same.");
-  }
   return absl::OkStatus();
 }
 
@@ -422,6 +418,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
   } else {
     found_.errors.Merge(result.errors);  // spooled values have been looked at before
   }
+  devices_.insert(run.device);
   summary_.queue_time += run.queue_time;
   summary_.compute_time += run.compute_time;
   for (OutputPiece& piece : run.pieces) AddPiece(std::move(piece), pieces);
@@ -471,6 +468,9 @@ void TensorJob::AddPiece(OutputPiece piece, std::vector<OutputPiece>& pieces) {
 
 SummaryInfo TensorJob::Summary() const {
   SummaryInfo summary = summary_;
+  for (const std::string_view device : devices_) {
+    summary.device.append(summary.device.empty() ? "" : "+").append(device);
+  }
   summary.amax = found_.range.amax;
   if (direction_ == Direction::kQuantize && plan_->recipe.has_zero_points) {
     summary.lowest = found_.range.lowest;

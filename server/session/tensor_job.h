@@ -6,7 +6,9 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -34,7 +36,7 @@ namespace quantd::server {
 class TensorJob {
  public:
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
-  // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE or NO_GPU, and INVALID_ARGUMENT with reason
+  // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
   // STATISTIC_NEEDED for error metrics that would need the spooled scales.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
@@ -42,6 +44,7 @@ class TensorJob {
 
   AcceptInfo Accept() const;
   Priority priority() const { return request_.priority; }
+  DevicePolicy device_policy() const { return request_.device_policy; }
   // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
   uint64_t window_bytes_min() const;
   // Of all outputs of this job.
@@ -80,7 +83,8 @@ class TensorJob {
   // Runs under way stop within one unit; TakeResults has no meaning any more.
   void Cancel() { cancelled_->store(true, std::memory_order_release); }
 
-  // Final when done. total_time is the owner's to set.
+  // Final when done. total_time is the owner's to set. `device` names what computed, in alphabetical order: "cpu",
+  // "gpu", "cpu+gpu"; empty if nothing had to be.
   SummaryInfo Summary() const;
 
  private:
@@ -149,6 +153,7 @@ class TensorJob {
   ScaleMean scale_mean_;
   TensorParameters parameters_;  // Quantize: once they are known
   SummaryInfo summary_;
+  std::set<std::string_view> devices_;
   bool done_ = false;
 };
 

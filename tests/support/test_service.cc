@@ -6,6 +6,8 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/server_builder.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "server/session/device_pool.h"
+#include "server/session/slot_arena.h"
 
 namespace quantd::testing {
 
@@ -28,7 +30,8 @@ TestService::TestService(TestServiceOptions options) : cpu_backend_(MakeCpuBacke
                                                       .epoch = 1,
                                                       .compute_threads = options.compute_threads,
                                                       .spool_directory = options.spool_directory,
-                                                      .limits = options.limits},
+                                                      .limits = options.limits,
+                                                      .make_devices = options.make_devices},
                                                      backend, clock_, rpcs_);
   if (!service.ok()) throw std::runtime_error(service.status().ToString());
   service_ = *std::move(service);

@@ -1,6 +1,7 @@
 // A real QuantizationService behind a real gRPC server, for tests that speak the protocol.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ struct TestServiceOptions {
   uint32_t compute_threads = 2;
   std::string spool_directory = "/tmp";
   Backend* backend = nullptr;  // default: the CPU's
+  std::function<absl::StatusOr<std::unique_ptr<server::DevicePool>>(const server::SlotArena&)> make_devices;
 };
 
 class TestService {

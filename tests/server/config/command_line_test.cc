@@ -66,10 +66,12 @@ TEST(CommandLine, TheFileCanBeNamedInTheEnvironmentAndTheFlagBeatsIt) {
 }
 
 TEST(CommandLine, EveryFlagSetsItsField) {
-  const auto parsed = ParseCommandLine(
-      {"--listen", ":1", "--listen", "unix:/a", "--admin-listen", "127.0.0.1:3", "--log-level", "debug", "--log-format",
-       "json", "--compute-threads", "5", "--cpu-target", "scalar", "--spool-directory", "/var/tmp"},
-      {}, NoFile);
+  const auto parsed =
+      ParseCommandLine({"--listen",          ":1",          "--listen",     "unix:/a",      "--admin-listen",
+                        "127.0.0.1:3",       "--log-level", "debug",        "--log-format", "json",
+                        "--compute-threads", "5",           "--cpu-target", "scalar",       "--spool-directory",
+                        "/var/tmp",          "--gpu",       "off",          "--gpu-worker", "/opt/worker"},
+                       {}, NoFile);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_THAT(parsed->config.listen, ElementsAre(":1", "unix:/a"));
   EXPECT_EQ(parsed->config.admin_listen, "127.0.0.1:3");
@@ -78,6 +80,8 @@ TEST(CommandLine, EveryFlagSetsItsField) {
   EXPECT_EQ(parsed->config.compute_threads, 5u);
   EXPECT_EQ(parsed->config.cpu_target, "scalar");
   EXPECT_EQ(parsed->config.spool_directory, "/var/tmp");
+  EXPECT_EQ(parsed->config.gpu.mode, GpuMode::kOff);
+  EXPECT_EQ(parsed->config.gpu.worker_path, "/opt/worker");
 }
 
 TEST(CommandLine, EveryVariableSetsItsField) {
@@ -88,7 +92,9 @@ TEST(CommandLine, EveryVariableSetsItsField) {
                                         {"QUANTD_LOG_FORMAT", "json"},
                                         {"QUANTD_COMPUTE_THREADS", "5"},
                                         {"QUANTD_CPU_TARGET", "scalar"},
-                                        {"QUANTD_SPOOL_DIRECTORY", "/var/tmp"}},
+                                        {"QUANTD_SPOOL_DIRECTORY", "/var/tmp"},
+                                        {"QUANTD_GPU", "off"},
+                                        {"QUANTD_GPU_WORKER", "/opt/worker"}},
                                        NoFile);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_THAT(parsed->config.listen, ElementsAre(":1", "unix:/a"));
@@ -98,6 +104,27 @@ TEST(CommandLine, EveryVariableSetsItsField) {
   EXPECT_EQ(parsed->config.compute_threads, 5u);
   EXPECT_EQ(parsed->config.cpu_target, "scalar");
   EXPECT_EQ(parsed->config.spool_directory, "/var/tmp");
+  EXPECT_EQ(parsed->config.gpu.mode, GpuMode::kOff);
+  EXPECT_EQ(parsed->config.gpu.worker_path, "/opt/worker");
+}
+
+TEST(CommandLine, KnowsTheGpusThatItMaySeeEvenIfTheyAreNone) {
+  EXPECT_EQ(ParseCommandLine({}, {}, NoFile)->config.gpu.visible_devices, std::nullopt);
+  EXPECT_EQ(ParseCommandLine({}, {{"CUDA_VISIBLE_DEVICES", ""}}, NoFile)->config.gpu.visible_devices, "");
+  EXPECT_EQ(ParseCommandLine({}, {{"CUDA_VISIBLE_DEVICES", "1,0"}}, NoFile)->config.gpu.visible_devices, "1,0");
+}
+
+TEST(CommandLine, AWorkerGetsOfTheEnvironmentWhatCudaNeeds) {
+  const auto parsed = ParseCommandLine({},
+                                       {{"CUDA_CACHE_PATH", "/c"},
+                                        {"CUDA_VISIBLE_DEVICES", "1"},
+                                        {"DATABASE_PASSWORD", "secret"},
+                                        {"LD_LIBRARY_PATH", "/l"},
+                                        {"NVIDIA_TF32_OVERRIDE", "0"}},
+                                       NoFile);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_THAT(parsed->config.gpu.worker_environment,
+              ElementsAre("CUDA_CACHE_PATH=/c", "LD_LIBRARY_PATH=/l", "NVIDIA_TF32_OVERRIDE=0"));
 }
 
 TEST(CommandLine, PrintsTheResolvedConfigurationAsAFileForTheNextStart) {

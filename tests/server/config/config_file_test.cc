@@ -34,6 +34,15 @@ ServerConfig Unusual() {
                          .overrides_max = 5,
                          .name_bytes_max = 77,
                          .stall_max = absl::Milliseconds(1500)};
+  config.gpu.mode = GpuMode::kRequired;
+  config.gpu.worker_path = "/opt/worker";
+  config.gpu.memory_budget_bytes = 3ull << 30;
+  config.gpu.units_in_flight_max = 7;
+  config.gpu.min_batch_bytes = 77 << 10;
+  config.gpu.copy_bytes_per_second_max = 5ull << 30;
+  config.gpu.unit_deadline = absl::Milliseconds(2500);
+  config.gpu.idle_trim = absl::Seconds(7);
+  config.gpu.idle_exit = absl::Seconds(77);
   config.log_level = LogLevel::kError;
   config.log_format = LogFormat::kJson;
   config.drain_delay = absl::Seconds(5);
@@ -68,6 +77,15 @@ TEST(ConfigFile, WhatIsPrintedReadsBackAsTheSameConfiguration) {
   EXPECT_EQ(read->limits.overrides_max, Unusual().limits.overrides_max);
   EXPECT_EQ(read->limits.name_bytes_max, Unusual().limits.name_bytes_max);
   EXPECT_EQ(read->limits.stall_max, Unusual().limits.stall_max);
+  EXPECT_EQ(read->gpu.mode, Unusual().gpu.mode);
+  EXPECT_EQ(read->gpu.worker_path, Unusual().gpu.worker_path);
+  EXPECT_EQ(read->gpu.memory_budget_bytes, Unusual().gpu.memory_budget_bytes);
+  EXPECT_EQ(read->gpu.units_in_flight_max, Unusual().gpu.units_in_flight_max);
+  EXPECT_EQ(read->gpu.min_batch_bytes, Unusual().gpu.min_batch_bytes);
+  EXPECT_EQ(read->gpu.copy_bytes_per_second_max, Unusual().gpu.copy_bytes_per_second_max);
+  EXPECT_EQ(read->gpu.unit_deadline, Unusual().gpu.unit_deadline);
+  EXPECT_EQ(read->gpu.idle_trim, Unusual().gpu.idle_trim);
+  EXPECT_EQ(read->gpu.idle_exit, Unusual().gpu.idle_exit);
   EXPECT_EQ(read->log_level, Unusual().log_level);
   EXPECT_EQ(read->log_format, Unusual().log_format);
   EXPECT_EQ(read->drain_delay, Unusual().drain_delay);

@@ -71,13 +71,14 @@ TEST(DescribeServer, SaysWhoItIsAndWhatItsLimitsAre) {
   options.limits.streams_per_principal_max = 4;
   options.limits.spool_bytes_per_stream_max = 12345;
   options.limits.stall_max = absl::Milliseconds(1500);
-  const v1::GetServerInfoResponse info = DescribeServer(options, *backend, Principal{"uid:1000"});
+  const v1::GetServerInfoResponse info = DescribeServer(options, *backend, /*devices=*/nullptr, Principal{"uid:1000"});
   EXPECT_EQ(info.version(), "1.2.3");
   EXPECT_EQ(info.server_instance(), "abc");
   EXPECT_EQ(info.epoch(), 77u);
   EXPECT_EQ(info.cpu_target(), "scalar");
   EXPECT_EQ(info.principal(), "uid:1000");
   EXPECT_THAT(info.devices(), ::testing::ElementsAre("cpu"));
+  EXPECT_EQ(info.gpus_size(), 0);
   EXPECT_EQ(info.limits().frame_data_bytes_max(), wire::kFrameDataBytesMax);
   EXPECT_EQ(info.limits().initial_window_bytes(), 256u << 10);
   EXPECT_EQ(info.limits().window_bytes(), 16u << 20);

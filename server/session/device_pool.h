@@ -1,0 +1,46 @@
+// Devices beside the CPU, as sessions see them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/session/compute_pool.h"
+#include "server/session/frame.h"
+#include "server/session/run.h"
+
+namespace quantd::server {
+
+// A run that is to be computed, once, wherever.
+struct ComputeTask {
+  std::shared_ptr<Run> run;
+  Priority priority{};
+  DevicePolicy policy{};
+  std::function<void()> done;            // after it has been computed, or has failed
+  std::function<void()> compute_on_cpu;  // queues it for the CPU's threads, which call `done` in the end
+};
+
+struct DeviceInfo {
+  std::string name;    // a UUID
+  std::string target;  // "sm_90"; empty until it was ready once
+  std::string state;   // "serving"
+};
+
+// Safe from any thread.
+class DevicePool {
+ public:
+  virtual ~DevicePool() = default;
+
+  // FAILED_PRECONDITION with reason NO_GPU if a tensor that must be computed here cannot be, now or soon.
+  virtual absl::Status CheckUsable() const = 0;
+
+  // False: the run is for the CPU, and nothing has been done. True: it will be computed on a thread of the pool's, or
+  // by compute_on_cpu if its device fails; its memory is the device's until `done`. Calls neither function itself.
+  virtual bool TryCompute(const ComputeTask& task) = 0;
+
+  virtual std::vector<DeviceInfo> Describe() const = 0;
+};
+
+}  // namespace quantd::server

@@ -1,0 +1,182 @@
+#include "server/worker/worker_loop.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "kernels/base/checked_math.h"
+#include "kernels/base/status_macros.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "server/session/compute_pool.h"
+#include "server/worker/unit_references.h"
+
+namespace quantd::server {
+namespace {
+
+// The slots' memory, mapped from the descriptor that came with Start.
+class MappedSlots {
+ public:
+  static absl::StatusOr<std::unique_ptr<MappedSlots>> Map(const StartMessage& start, const FileDescriptor& memory) {
+    const auto bytes = CheckedMul(start.slot_bytes, start.slots);
+    struct stat file{};
+    if (!bytes.has_value() || *bytes == 0 || !memory.is_open() || fstat(memory.get(), &file) != 0 ||
+        static_cast<uint64_t>(file.st_size) != *bytes) {
+      return absl::InvalidArgumentError("the slots that came with Start are not as long as it says");
+    }
+    void* const data = mmap(nullptr, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+    if (data == MAP_FAILED) return absl::ResourceExhaustedError("the slots cannot be mapped");
+    return std::unique_ptr<MappedSlots>(
+        new MappedSlots({static_cast<std::byte*>(data), start.slot_bytes, start.slots}));
+  }
+  ~MappedSlots() { munmap(memory_.data, memory_.bytes()); }
+  MappedSlots(const MappedSlots&) = delete;
+  MappedSlots& operator=(const MappedSlots&) = delete;
+
+  const SlotMemory& memory() const { return memory_; }
+
+ private:
+  explicit MappedSlots(const SlotMemory& memory) : memory_(memory) {}
+  const SlotMemory memory_;
+};
+
+class Worker {
+ public:
+  Worker(const MessageSocket& socket, WorkerDevice& device, const SlotMemory& slots, uint32_t units_in_flight)
+      : socket_(socket), device_(device), slots_(slots), jobs_max_(2 * units_in_flight), threads_(units_in_flight) {}
+  ~Worker() { CancelAll(); }
+
+  absl::Status Serve() {
+    while (true) {
+      auto received = socket_.Receive();
+      if (absl::IsUnavailable(received.status())) return absl::OkStatus();
+      if (!received.ok()) return received.status();
+      WorkerMessage& message = received->message;
+      if (std::holds_alternative<ShutdownMessage>(message)) return absl::OkStatus();
+      QUANTD_RETURN_IF_ERROR(Take(message));
+    }
+  }
+
+ private:
+  using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+
+  absl::Status Take(WorkerMessage& message) {
+    if (auto* plan = std::get_if<OpenPlanMessage>(&message)) return OpenPlan(*plan);
+    if (auto* run = std::get_if<RunMessage>(&message)) return StartRun(std::move(*run));
+    if (const auto* cancel = std::get_if<CancelMessage>(&message)) return Cancel(cancel->id);
+    if (const auto* probe = std::get_if<ProbeMessage>(&message)) return StartProbe(probe->id);
+    if (std::holds_alternative<TrimMessage>(message)) {
+      device_.Trim();
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError("a message came that is not for a worker");
+  }
+
+  absl::Status OpenPlan(const OpenPlanMessage& message) {
+    if (message.plan_slot >= plans_.size()) return absl::InvalidArgumentError("there is no such place for a plan");
+    QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(message.scheme));
+    QUANTD_ASSIGN_OR_RETURN(Plan plan,
+                            MakePlan(scheme, message.direction, message.values_dtype, message.shape, message.known));
+    plans_[message.plan_slot] = std::make_shared<const Plan>(std::move(plan));
+    return absl::OkStatus();
+  }
+
+  absl::Status StartRun(RunMessage message) {
+    if (message.plan_slot >= plans_.size() || plans_[message.plan_slot] == nullptr) {
+      return absl::InvalidArgumentError("a run names a plan that is not open");
+    }
+    QUANTD_ASSIGN_OR_RETURN(CancelFlag cancelled, AddJob(message.id));
+    auto plan = plans_[message.plan_slot];
+    auto run = std::make_shared<const RunMessage>(std::move(message));
+    QUANTD_ASSIGN_OR_RETURN(const UnitBatch batch, ToBatch(*run, *plan, slots_));
+    threads_.Submit(Priority::kNormal, [this, run, plan, batch, cancelled] {
+      auto result = device_.backend()->Run(*plan, batch, *cancelled);
+      if (absl::IsResourceExhausted(result.status())) {
+        device_.Trim();
+        result = device_.backend()->Run(*plan, batch, *cancelled);
+      }
+      Answer(run->id, result.status(), result.ok() ? *result : BatchResult());
+    });
+    return absl::OkStatus();
+  }
+
+  absl::Status StartProbe(uint64_t id) {
+    QUANTD_RETURN_IF_ERROR(AddJob(id).status());
+    threads_.Submit(Priority::kHigh, [this, id] { Answer(id, SelfTest(*device_.backend()), {}); });
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<CancelFlag> AddJob(uint64_t id) {
+    absl::MutexLock lock(&mutex_);
+    if (jobs_.size() >= jobs_max_) return absl::ResourceExhaustedError("more runs at once than were agreed on");
+    const auto [job, added] = jobs_.emplace(id, std::make_shared<std::atomic<bool>>(false));
+    if (!added) return absl::InvalidArgumentError("a run has the id of another one");
+    return job->second;
+  }
+
+  // A run that is no longer there was answered meanwhile.
+  absl::Status Cancel(uint64_t id) {
+    absl::MutexLock lock(&mutex_);
+    if (const auto job = jobs_.find(id); job != jobs_.end()) job->second->store(true);
+    return absl::OkStatus();
+  }
+
+  void CancelAll() {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, cancelled] : jobs_) cancelled->store(true);
+  }
+
+  void Answer(uint64_t id, const absl::Status& status, const BatchResult& result) {
+    {
+      absl::MutexLock lock(&mutex_);
+      jobs_.erase(id);
+    }
+    // Whoever does not get it is gone, which Serve notices.
+    socket_.Send(ResultMessage{id, status.code(), std::string(status.message()), result}).IgnoreError();
+  }
+
+  const MessageSocket& socket_;
+  WorkerDevice& device_;
+  const SlotMemory slots_;
+  const size_t jobs_max_;
+  std::array<std::shared_ptr<const Plan>, kWorkerPlanSlots> plans_;
+  absl::Mutex mutex_;
+  std::map<uint64_t, CancelFlag> jobs_ ABSL_GUARDED_BY(mutex_);
+  ComputePool threads_;  // after all that its work uses
+};
+
+absl::StatusOr<uint32_t> OpenAndCheck(const StartMessage& start, const SlotMemory& slots, WorkerDevice& device) {
+  if (start.units_in_flight == 0 || start.units_in_flight > kWorkerUnitsInFlightMax) {
+    return absl::InvalidArgumentError("Start asks for no units in flight, or too many");
+  }
+  QUANTD_ASSIGN_OR_RETURN(const uint32_t units, device.Open(start, std::span(slots.data, slots.bytes())));
+  QUANTD_RETURN_IF_ERROR(SelfTest(*device.backend()));
+  return units;
+}
+
+}  // namespace
+
+absl::Status ServeDevice(const MessageSocket& socket, std::unique_ptr<WorkerDevice> device) {
+  auto received = socket.Receive();
+  if (!received.ok()) return received.status();
+  const auto* const start = std::get_if<StartMessage>(&received->message);
+  if (start == nullptr) return absl::InvalidArgumentError("the first message is not Start");
+  QUANTD_ASSIGN_OR_RETURN(const auto slots, MappedSlots::Map(*start, received->attached));
+  const std::unique_ptr<WorkerDevice> opened = std::move(device);  // dies before the slots are unmapped
+  const auto units_in_flight = OpenAndCheck(*start, slots->memory(), *opened);
+  if (!units_in_flight.ok()) {
+    const absl::Status& status = units_in_flight.status();
+    socket.Send(FailedMessage{status.code(), std::string(status.message())}).IgnoreError();
+    return status;
+  }
+  QUANTD_RETURN_IF_ERROR(socket.Send(ReadyMessage{std::string(opened->backend()->target()), *units_in_flight}));
+  return Worker(socket, *opened, slots->memory(), *units_in_flight).Serve();
+}
+
+}  // namespace quantd::server

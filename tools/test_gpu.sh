@@ -1,0 +1,121 @@
+#!/bin/sh
+# What needs a GPU. `tools/test_gpu.sh collect` copies the programs and their libraries to build/device, to be carried to
+# a machine without a compiler; without an argument it runs them, from there if they are there, else from build/bin.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/common.sh
+
+PROGRAMS="quantd quantctl quantd-gpu-worker kernels_cuda_test conformance_test real_gpu_worker_test"
+
+collect() {
+  rm -rf build/device
+  mkdir -p build/device/lib
+  for program in $PROGRAMS; do
+    cp "build/bin/$program" build/device/
+    strip "build/device/$program"
+    # The C library and its loader are the machine's own.
+    ldd "build/bin/$program" | awk '$3 ~ /^\// {print $3}' | grep -Ev '/(libc|libm|libdl|libpthread|librt)\.so' |
+      xargs -r cp -n -L -t build/device/lib
+  done
+  say "build/device has $(du -sh build/device | cut -f 1)"
+}
+
+gpu_mib() { nvidia-smi --query-compute-apps=used_memory --format=csv,noheader,nounits | awk '{sum += $1} END {print sum + 0}'; }
+
+# worker_of PID: the worker that quantd started.
+worker_of() { cat "/proc/$1/task"/*/children | tr ' ' '\n' | grep . | head -n 1; }
+
+# await SECONDS COMMAND...: until it succeeds.
+await() {
+  tries=$(($1 * 10))
+  shift
+  until "$@"; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || fail "in vain: $*"
+    sleep 0.1
+  done
+}
+logged() { grep -q "$1" "$scratch/log"; }
+no_gpu_memory() { [ "$(gpu_mib)" -eq 0 ]; }
+
+write_tensor() {
+  python3 - "$1" <<'PYTHON'
+import json, random, struct, sys
+rows, columns = 16384, 8192
+header = json.dumps({"weight": {"dtype": "F32", "shape": [rows, columns], "data_offsets": [0, rows * columns * 4]}}).encode()
+row = struct.pack(f"<{columns}f", *(random.Random(7).gauss(0, 1) for _ in range(columns)))
+with open(sys.argv[1], "wb") as file:
+    file.write(struct.pack("<Q", len(header)) + header)
+    for _ in range(rows):
+        file.write(row)
+PYTHON
+}
+
+start_quantd() {
+  printf '[gpu]\nmode = "required"\nunit_deadline = "2s"\nidle_trim = "0.5s"\nidle_exit = "3s"\n' >"$scratch/config.toml"
+  "$bin/quantd" --listen 127.0.0.1:0 --config "$scratch/config.toml" >"$scratch/out" 2>"$scratch/log" &
+  quantd=$!
+  address=$(listening_address "$scratch/out" "$scratch/log" "$quantd")
+}
+
+quantize() { "$bin/quantctl" quantize "$scratch/in.safetensors" "$1" --scheme bnb-nf4 --address "$address"; }
+
+# stream_with SIGNAL: a tensor of 512 MiB while the worker gets the signal; the bytes must be the CPU's.
+stream_with() {
+  say "a stream whose worker gets SIG$1"
+  quantize "$scratch/warm.safetensors" >/dev/null
+  await 30 logged state=serving
+  quantize "$scratch/out.safetensors" >/dev/null &
+  client=$!
+  sleep 0.2
+  worker=$(worker_of "$quantd")
+  kill "-$1" "$worker"
+  wait $client || fail "the client saw an error: $(cat "$scratch/log")"
+  cmp "$scratch/out.safetensors" "$scratch/expected.safetensors" || fail "other bytes after SIG$1"
+  await 30 logged "gpu worker lost"
+  await 30 sh -c "[ -n \"\$(cat /proc/$quantd/task/*/children)\" ]"
+  : >"$scratch/log"
+}
+
+run_all() {
+  if [ -d build/device ]; then bin=$PWD/build/device; else bin=$PWD/build/bin; fi
+  LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LD_LIBRARY_PATH
+  scratch=$(mktemp -d)
+  quantd=
+  trap '[ -z "$quantd" ] || kill -9 "$quantd" 2>/dev/null; rm -rf "$scratch"' EXIT
+  have nvidia-smi || fail "there is no nvidia-smi: this needs a GPU"
+
+  say "kernels, conformance, the worker by itself"
+  "$bin/kernels_cuda_test" --gtest_brief=1
+  "$bin/conformance_test" --gtest_brief=1 --gtest_filter='*cuda*'
+  "$bin/real_gpu_worker_test" --gtest_brief=1
+  if have compute-sanitizer; then
+    compute-sanitizer --error-exitcode 9 "$bin/kernels_cuda_test" --gtest_brief=1
+  else
+    say "compute-sanitizer is not installed: not run"
+  fi
+
+  say "the service"
+  write_tensor "$scratch/in.safetensors"
+  "$bin/quantctl" quantize "$scratch/in.safetensors" "$scratch/expected.safetensors" --scheme bnb-nf4 >/dev/null
+  start_quantd
+  quantize "$scratch/out.safetensors"
+  cmp "$scratch/out.safetensors" "$scratch/expected.safetensors" || fail "the GPU's bytes are not the CPU's"
+  say "MiB of the GPU while it serves: $(gpu_mib)"
+  stream_with KILL
+  stream_with STOP
+  say "idle for longer than idle_exit"
+  await 30 logged state=idle
+  await 10 no_gpu_memory
+  kill "$quantd"
+  wait "$quantd" || fail "quantd did not end well"
+  quantd=
+  say "all passed"
+}
+
+case ${1:-run} in
+  collect) collect ;;
+  run) run_all ;;
+  *) fail "usage: tools/test_gpu.sh [collect]" ;;
+esac
