@@ -30,7 +30,7 @@ absl::StatusOr<std::shared_ptr<Client>> Connect(const ServerChoice& server) {
   if (server.address.empty()) return ConnectEmbedded(server.cpu_target);
   ClientOptions options;
   options.address = server.address;
-  absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(std::move(options));
+  absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(options);
   if (!client.ok()) return WithExitCode(client.status(), ExitCode::kUsage);
   return std::shared_ptr<Client>(*std::move(client));
 }

@@ -191,7 +191,7 @@ struct SchemeDescription {
 class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.
-  static absl::StatusOr<std::unique_ptr<Client>> Create(ClientOptions options);
+  static absl::StatusOr<std::unique_ptr<Client>> Create(const ClientOptions& options);
   // Over a channel that exists already, for example an in-process one. `options.address` and `connections_max` are not
   // used.
   static absl::StatusOr<std::unique_ptr<Client>> OverChannel(std::shared_ptr<grpc::Channel> channel,

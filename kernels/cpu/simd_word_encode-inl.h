@@ -32,8 +32,7 @@ class CountingCodec {
   using Int = typename L::Int;
 
  public:
-  CountingCodec() {}
-  Int Codes(Int steps) const {
+  static Int Codes(Int steps) {
     Int codes = L::Splat(0u);
     for (const uint16_t first : kFirstSteps) codes = L::CountGreaterWords(steps, L::SplatWords(first - 1), codes);
     return codes;

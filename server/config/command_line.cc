@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/status_macros.h"
 #include "server/config/config_file.h"
 #include "server/config/names.h"
@@ -111,10 +112,10 @@ void TakeGpuEnvironment(const std::map<std::string, std::string>& environment, G
       gpu.visible_devices = value;  // empty means none
       continue;
     }
-    const auto begins = [&name = name](std::string_view prefix) { return name.compare(0, prefix.size(), prefix) == 0; };
+    const auto begins = [&name = name](std::string_view prefix) { return name.starts_with(prefix); };
     const bool wanted = std::any_of(std::begin(kWorkerPrefixes), std::end(kWorkerPrefixes), begins) ||
                         std::find(std::begin(kWorkerNames), std::end(kWorkerNames), name) != std::end(kWorkerNames);
-    if (wanted) gpu.worker_environment.push_back(name + "=" + value);
+    if (wanted) gpu.worker_environment.push_back(absl::StrCat(name, "=", value));
   }
 }
 

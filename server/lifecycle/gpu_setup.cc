@@ -57,7 +57,7 @@ absl::Status WhyNone(const GpuConfig& config, const std::vector<std::string>& gp
 absl::StatusOr<std::unique_ptr<DevicePool>> MakeGpuPool(const GpuConfig& config, const std::vector<std::string>& gpus,
                                                         const SlotArena& arena, const Clock& clock, Logger& logger) {
   if (config.mode == GpuMode::kOff) return nullptr;
-  if (const absl::Status why = WhyNone(config, gpus); !why.ok()) {
+  if (absl::Status why = WhyNone(config, gpus); !why.ok()) {
     if (config.mode == GpuMode::kRequired) return why;
     if (!gpus.empty()) {
       logger.Write(LogLevel::kWarning, "serving without gpu", {{"why", std::string(why.message())}});
@@ -66,6 +66,7 @@ absl::StatusOr<std::unique_ptr<DevicePool>> MakeGpuPool(const GpuConfig& config,
   }
   const SharedSlots slots{arena.descriptor(), {arena.memory(), arena.slot_bytes(), arena.slots_max()}};
   std::vector<std::unique_ptr<GpuWorker>> workers;
+  workers.reserve(gpus.size());
   for (const std::string& gpu : gpus) {
     workers.push_back(
         std::make_unique<GpuWorker>(OptionsFor(config, gpu), LauncherFor(config, gpu), slots, clock, logger));

@@ -284,12 +284,12 @@ void StreamSession::SubmitRuns() {
     if (tensor.job == nullptr) continue;
     while (std::shared_ptr<Run> run = tensor.job->NextRun()) {
       run->ready_at = environment_.clock.Now();
-      Submit(*tensor.job, tensor.seq, std::move(run));
+      Submit(*tensor.job, tensor.seq, run);
     }
   }
 }
 
-void StreamSession::Submit(const TensorJob& job, uint64_t seq, std::shared_ptr<Run> run) {
+void StreamSession::Submit(const TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
   ComputeTask task{.run = run, .priority = job.priority(), .policy = job.device_policy()};
   task.done = [session = shared_from_this(), seq, run] { session->OnComputed(seq, *run); };
   task.compute_on_cpu = [session = shared_from_this(), priority = task.priority, run, done = task.done] {

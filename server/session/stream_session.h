@@ -108,7 +108,8 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   void BeginTensor() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFrame(const RequestFrame& frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Submit(const TensorJob& job, uint64_t seq, std::shared_ptr<Run> run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Submit(const TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnComputed(uint64_t seq, Run& run);
   void OnSlot(SlotPtr slot);
 

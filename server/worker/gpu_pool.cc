@@ -54,6 +54,7 @@ absl::Status GpuPool::CheckUsable() const {
 
 std::vector<DeviceInfo> GpuPool::Describe() const {
   std::vector<DeviceInfo> infos;
+  infos.reserve(devices_.size());
   for (const Device& device : devices_) {
     infos.push_back(
         {device.worker->device(), std::string(device.worker->target()), std::string(NameOf(device.worker->state()))});

@@ -24,7 +24,7 @@ bool LiesInOneSlot(uint64_t offset, uint64_t bytes, const SlotMemory& slots) {
 absl::Status Invalid(const std::string& what) { return absl::InvalidArgumentError("a run names " + what); }
 
 absl::StatusOr<uint64_t> OffsetOf(const std::byte* data, uint64_t bytes, const SlotMemory& slots) {
-  const std::less<const std::byte*> before;
+  const std::less<> before;
   if (before(data, slots.data) || !before(data, slots.data + slots.bytes()) ||
       !LiesInOneSlot(static_cast<uint64_t>(data - slots.data), bytes, slots)) {
     return MakeError(absl::StatusCode::kInternal, reason::kBackendFailed, "a segment of a run is not in the slots");

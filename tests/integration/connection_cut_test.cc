@@ -23,7 +23,7 @@ std::unique_ptr<Client> ClientOf(const std::string& address, uint32_t connection
                         .retry = {.attempts_max = 50, .first_backoff = absl::Milliseconds(5)},
                         .connections_max = connections_max,
                         .part_bytes_min = kMiB};
-  auto client = Client::Create(std::move(options));
+  auto client = Client::Create(options);
   EXPECT_TRUE(client.ok()) << client.status();
   return *std::move(client);
 }

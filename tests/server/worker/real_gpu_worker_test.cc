@@ -1,7 +1,7 @@
 // quantd-gpu-worker itself, where it was built and there is a GPU; skipped elsewhere. It is looked for beside this
 // program, so that both can be carried to a machine without a compiler.
 #include <gtest/gtest.h>
-#include <signal.h>
+#include <csignal>
 
 #include <cstdlib>
 #include <filesystem>
