@@ -18,11 +18,12 @@ namespace {
 constexpr uint64_t kMiB = 1 << 20;
 
 std::unique_ptr<Client> ClientOf(const std::string& address, uint32_t connections_max = 1) {
-  // Cuts follow each other faster than gRPC finds out.
-  ClientOptions options{.address = address,
-                        .retry = {.attempts_max = 50, .first_backoff = absl::Milliseconds(5)},
-                        .connections_max = connections_max,
-                        .part_bytes_min = kMiB};
+  // Cuts follow each other faster than gRPC finds out, and on a busy machine many come before any result.
+  ClientOptions options{
+      .address = address,
+      .retry = {.attempts_max = 50, .first_backoff = absl::Milliseconds(1), .backoff_max = absl::Milliseconds(20)},
+      .connections_max = connections_max,
+      .part_bytes_min = kMiB};
   auto client = Client::Create(options);
   EXPECT_TRUE(client.ok()) << client.status();
   return *std::move(client);
