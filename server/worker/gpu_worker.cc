@@ -178,13 +178,18 @@ void GpuWorker::Watch() {
     poll(events.data(), events.size(), timeout_ms);
     all_is_read = events[kSocket].revents == 0;
     if (events[kWakeUp].revents != 0) wake_up_.Clear();
-    if (events[kGone].revents != 0) {
+    // The last words of a process that is gone come first: they say why.
+    const bool gone = events[kGone].revents != 0;
+    bool silent = events[kSocket].revents == 0;
+    if (!silent) {
+      auto received = socket->Receive();
+      silent = gone && !received.ok();
+      absl::MutexLock lock(&mutex_);
+      if (!silent) TakeMessage(std::move(received));
+    }
+    if (gone && silent) {
       absl::MutexLock lock(&mutex_);
       OnGone();
-    } else if (events[kSocket].revents != 0) {
-      auto received = socket->Receive();
-      absl::MutexLock lock(&mutex_);
-      TakeMessage(std::move(received));
     }
   }
   std::optional<ChildProcess> last;  // dies without the lock
