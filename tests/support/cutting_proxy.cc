@@ -68,13 +68,15 @@ CuttingProxy::~CuttingProxy() {
   shutdown(listener_, SHUT_RDWR);
   acceptor_.join();
   close(listener_);
-  for (Connection& connection : connections_) {
-    shutdown(connection.client, SHUT_RDWR);
-    shutdown(connection.server, SHUT_RDWR);
-    connection.thread.join();
-    close(connection.client);
-    close(connection.server);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Connection& connection : connections_) {
+      if (connection.client < 0) continue;
+      shutdown(connection.client, SHUT_RDWR);
+      shutdown(connection.server, SHUT_RDWR);
+    }
   }
+  for (Connection& connection : connections_) connection.thread.join();
 }
 
 void CuttingProxy::Accept() {
@@ -114,8 +116,11 @@ void CuttingProxy::Pump(Connection& connection) {
       open = false;
     }
   }
-  shutdown(connection.client, SHUT_RDWR);
-  shutdown(connection.server, SHUT_RDWR);
+  // Closed, not only shut down: a peer whose bytes nobody takes would wait for its own timeout, 20 s.
+  const std::lock_guard lock(mutex_);
+  close(connection.client);
+  close(connection.server);
+  connection.client = connection.server = -1;
 }
 
 }  // namespace quantd::testing
