@@ -314,7 +314,7 @@ void GpuWorker::TakeResult(ResultMessage& result) {
   const std::shared_ptr<Pending> pending = found->second;
   switch (result.code) {
     case absl::StatusCode::kOk:
-      pending->outcome = std::move(result.result);
+      pending->outcome = result.result;
       break;
     case absl::StatusCode::kResourceExhausted:
       pending->outcome = OutOfMemory("the GPU has too little memory: " + result.message);

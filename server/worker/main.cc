@@ -1,9 +1,9 @@
 // quantd-gpu-worker: computes on the one GPU that CUDA_VISIBLE_DEVICES names, for the quantd that started it.
 // Descriptor 3 is the socket between the two. Not for people. Exit codes: 0 told to end, 1 could not serve or was
 // spoken to wrongly.
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <csignal>
 
 #include <iostream>
 

@@ -49,7 +49,11 @@ class MappedSlots {
 class Worker {
  public:
   Worker(const MessageSocket& socket, WorkerDevice& device, const SlotMemory& slots, uint32_t units_in_flight)
-      : socket_(socket), device_(device), slots_(slots), jobs_max_(2 * units_in_flight), threads_(units_in_flight) {}
+      : socket_(socket),
+        device_(device),
+        slots_(slots),
+        jobs_max_(size_t{2} * units_in_flight),
+        threads_(units_in_flight) {}
   ~Worker() { CancelAll(); }
 
   absl::Status Serve() {
