@@ -50,6 +50,17 @@ class PartsCursor {
   size_t position_ = 0;
 };
 
+// Whether the job makes what the range's units own of a segment, no less and no more.
+bool IsPartOfRange(const v1::TensorHeader& header, const v1::Accept& accept, const v1::Segment& segment) {
+  if (!header.has_range() || segment.unit_bytes() == 0) return true;
+  const uint64_t unit_elements = accept.unit_elements();
+  if (unit_elements == 0) return false;
+  const auto begin = CheckedMul(header.range().begin() / unit_elements, segment.unit_bytes());
+  const auto end = CheckedMul(CeilDiv(header.range().end(), unit_elements), segment.unit_bytes());
+  return begin == segment.begin_bytes() &&
+         std::min(end.value_or(segment.size_bytes()), segment.size_bytes()) == segment.end_bytes();
+}
+
 }  // namespace
 
 TensorCall::TensorCall(const TensorTask& task)
@@ -260,6 +271,9 @@ absl::Status TensorCall::MatchOutputs(const v1::Accept& accept, SegmentSink& sin
         task_.header.has_range() ? Part{segment.begin_bytes(), segment.end_bytes()} : Part{0, segment.size_bytes()};
     if (part.begin > part.end || part.end > segment.size_bytes()) {
       return ProtocolError(absl::StrCat("a part of ", segment.name(), " that is none"));
+    }
+    if (!IsPartOfRange(task_.header, accept, segment)) {
+      return ProtocolError(absl::StrCat("it makes another part of ", segment.name(), " than the range"));
     }
     outputs_.push_back({.name = segment.name(), .part = part, .unit_bytes = segment.unit_bytes()});
   }

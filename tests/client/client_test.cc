@@ -388,6 +388,24 @@ TEST_F(ClientTest, RefusesToGoOnWithAServerThatMakesOtherBytes) {
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
 }
 
+TEST_F(ClientTest, RefusesAServerThatMakesAnotherPartThanTheRange) {
+  service_.settings.response_data_bytes = 1000;
+  service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
+    if (service_.calls == 1) return BreaksAfter(service_, 30)(context, stream);
+    ToyPeer peer(service_.settings);
+    v1::QuantizeRequest request;
+    stream.Read(&request);
+    v1::QuantizeResponse first = peer.Take(request).front();
+    v1::Segment& output = *first.mutable_accept()->mutable_outputs(0);
+    output.set_end_bytes(output.begin_bytes());
+    stream.Write(first);
+    return ReadToTheEnd(stream);
+  };
+  const absl::Status status = client_->Quantize(View(ToyValues(100'000)), {.preset = "toy"}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("another part"));
+}
+
 TEST_F(ClientTest, GivesUpAStreamThatBreaksAgainAndAgainWithoutANewResult) {
   service_.quantize = [&](grpc::ServerContext& context, QuantizeStream& stream) -> grpc::Status {
     return BreaksAfter(service_, 1)(context, stream);
