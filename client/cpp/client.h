@@ -212,6 +212,16 @@ class Client {
   virtual absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
                                              const CallOptions& options = {}) = 0;
 
+  // Many tensors, their results in the same order. Those below ClientOptions.part_bytes_min follow one another on a few
+  // streams, each sent while the results of those before it are still coming. An error of one is its own result and
+  // ends nothing else; what ends a stream for good is the result of all that are left. options.progress counts tensors
+  // that are done, as their bytes of values, on any thread, one call at a time.
+  virtual std::vector<absl::StatusOr<QuantizedTensor>> QuantizeAll(std::span<const TensorView> tensors,
+                                                                   const SchemeRequest& scheme,
+                                                                   const CallOptions& options = {}) = 0;
+  virtual std::vector<absl::StatusOr<Tensor>> DequantizeAll(std::span<const QuantizedTensorView> tensors,
+                                                            DataType dtype, const CallOptions& options = {}) = 0;
+
   // Both give up after 30 s, retries included: DEADLINE_EXCEEDED.
   virtual absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() = 0;
   virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;

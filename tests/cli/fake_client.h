@@ -58,6 +58,14 @@ class FakeClient final : public Client {
   absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView&, DataType, const CallOptions&) override {
     return absl::UnimplementedError("quantctl streams");
   }
+  std::vector<absl::StatusOr<QuantizedTensor>> QuantizeAll(std::span<const TensorView> tensors, const SchemeRequest&,
+                                                           const CallOptions&) override {
+    return std::vector<absl::StatusOr<QuantizedTensor>>(tensors.size(), absl::UnimplementedError("quantctl streams"));
+  }
+  std::vector<absl::StatusOr<Tensor>> DequantizeAll(std::span<const QuantizedTensorView> tensors, DataType,
+                                                    const CallOptions&) override {
+    return std::vector<absl::StatusOr<Tensor>>(tensors.size(), absl::UnimplementedError("quantctl streams"));
+  }
   absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() override { return schemes; }
   absl::StatusOr<ServerInfo> GetServerInfo() override { return info; }
 
