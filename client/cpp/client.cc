@@ -272,14 +272,6 @@ absl::StatusOr<std::unique_ptr<Client>> MakeClient(ChannelPool::Factory factory,
 
 }  // namespace
 
-QuantizedTensorView QuantizedTensor::View() const {
-  QuantizedTensorView view{name, shape, scheme, {}};
-  for (const Segment& segment : segments) {
-    view.segments.push_back({segment.name, segment.dtype, segment.shape, segment.bytes});
-  }
-  return view;
-}
-
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& options) {
   if (options.address.empty()) {
     return absl::InvalidArgumentError("ClientOptions.address is empty. Give \"HOST:PORT\" or \"unix:PATH\".");
