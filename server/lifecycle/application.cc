@@ -23,7 +23,9 @@ ServiceOptions OptionsFor(const ServerConfig& config) {
   options.epoch = identity.epoch;
   options.compute_threads = ComputeThreads(config);
   options.spool_directory = config.spool_directory;
-  options.limits = config.limits;
+  options.limits = EffectiveLimits(config);
+  for (const PrincipalConfig& principal : config.principals)
+    options.principal_weights[principal.name] = principal.weight;
   return options;
 }
 

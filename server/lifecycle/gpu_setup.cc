@@ -73,7 +73,8 @@ absl::StatusOr<std::unique_ptr<DevicePool>> MakeGpuPool(const GpuConfig& config,
   }
   const GpuPoolOptions options{.units_in_flight_max = config.units_in_flight_max,
                                .min_batch_bytes = config.min_batch_bytes,
-                               .copy_bytes_per_second_max = config.copy_bytes_per_second_max};
+                               .copy_bytes_per_second_max = config.copy_bytes_per_second_max,
+                               .duty_percent_max = config.duty_percent_max};
   auto pool = std::make_unique<GpuPool>(options, std::move(workers), clock, logger);
   if (config.mode == GpuMode::kRequired && !pool->AwaitServing(GpuWorkerOptions().start_deadline)) {
     return absl::UnavailableError(

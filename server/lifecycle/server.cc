@@ -29,6 +29,8 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 // Clients may ping this often, also without a call.
 constexpr int kPingIntervalMinMs = 10'000;
 constexpr absl::Duration kStreamPoll = absl::Milliseconds(20);
+// For clients to take what tells them where to go on: of the drain's deadline, and at most a quarter of it.
+constexpr absl::Duration kHandBackMax = absl::Seconds(1);
 // For the last status messages, and for calls that are no bulk streams.
 constexpr absl::Duration kShutdownGrace = absl::Milliseconds(250);
 
@@ -170,7 +172,17 @@ void Server::Drain(DrainWaiter& waiter) {
   SetHealth(/*ready=*/false);
   const bool hurry = drain_delay_ > absl::ZeroDuration() && waiter.WaitOrHurry(drain_delay_);
   service_.BeginDrain();
-  const bool finished = !hurry && WaitForStreams(waiter);
+  Waited waited = Waited::kInAHurry;
+  if (!hurry) {
+    const absl::Duration for_handing_back = std::min(kHandBackMax, drain_deadline_ / 4);
+    waited = WaitForStreams(waiter, drain_deadline_ - for_handing_back);
+    if (waited == Waited::kTooLong) {
+      logger_.Write(LogLevel::kInfo, "handing back", {{"open_streams", uint64_t{service_.open_streams()}}});
+      service_.HandBack();
+      waited = WaitForStreams(waiter, for_handing_back);
+    }
+  }
+  const bool finished = waited == Waited::kAllEnded;
   if (!finished) {
     logger_.Write(LogLevel::kWarning, "cancelling what is open", {{"open_streams", uint64_t{service_.open_streams()}}});
   }
@@ -179,15 +191,15 @@ void Server::Drain(DrainWaiter& waiter) {
 }
 
 // gRPC's own Shutdown(deadline) can be neither hurried nor moved by a test, and waits for health watchers too.
-bool Server::WaitForStreams(DrainWaiter& waiter) const {
+Server::Waited Server::WaitForStreams(DrainWaiter& waiter, absl::Duration most) const {
   absl::Duration waited;
   while (service_.open_streams() > 0) {
-    if (waited >= drain_deadline_) return false;
-    const absl::Duration step = std::min(kStreamPoll, drain_deadline_ - waited);
-    if (waiter.WaitOrHurry(step)) return false;
+    if (waited >= most) return Waited::kTooLong;
+    const absl::Duration step = std::min(kStreamPoll, most - waited);
+    if (waiter.WaitOrHurry(step)) return Waited::kInAHurry;
     waited += step;
   }
-  return true;
+  return Waited::kAllEnded;
 }
 
 void Server::Shutdown(absl::Duration grace) {

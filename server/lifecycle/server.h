@@ -47,8 +47,9 @@ class Server {
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
   // Ends the server politely: health turns NOT_SERVING; everything is served for `drain_delay` more; then the service
-  // refuses new work, and open streams may finish their tensors for `drain_deadline`; what is open then, or when
-  // `waiter` is in a hurry, is cancelled. Once, from one thread.
+  // refuses new work, and open streams may finish their tensors for `drain_deadline`; shortly before its end they are
+  // told from where on to send the rest elsewhere; what is open then, or when `waiter` is in a hurry, is cancelled.
+  // Once, from one thread.
   void Drain(DrainWaiter& waiter);
 
  private:
@@ -58,7 +59,8 @@ class Server {
   absl::Status ListenOnUnixPaths(const ServerConfig& config, grpc::ServerBuilder& builder);
   void AcceptOnUnixPaths();
   void SetHealth(bool ready);
-  bool WaitForStreams(DrainWaiter& waiter) const;
+  enum class Waited : uint8_t { kAllEnded, kTooLong, kInAHurry };
+  Waited WaitForStreams(DrainWaiter& waiter, absl::Duration most) const;
   void Shutdown(absl::Duration grace);
 
   const absl::Duration drain_delay_;

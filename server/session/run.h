@@ -32,6 +32,11 @@ struct Run {
   bool checksums = true;
   absl::Time ready_at;
 
+  // What computing it costs, whatever its input is: tensors of one size cost the same in both directions.
+  uint64_t value_bytes() const {
+    return plan->ElementsOf(units.begin_unit, units.end_unit) * SizeBytes(plan->values_dtype);
+  }
+
   // Set by Compute.
   absl::Status status;
   BatchResult result;

@@ -110,7 +110,8 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
       spool_(std::move(spool)),
       limits_(limits),
       clock_(clock),
-      next_batch_unit_(units.begin) {
+      next_batch_unit_(units.begin),
+      results_end_unit_(units.begin) {
   if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
     input_ends_.push_back(PartOf(*plan_, input, units_).begin_bytes);
@@ -148,13 +149,22 @@ uint64_t TensorJob::window_bytes_min() const {
   return std::max(kInitialWindowBytes, whole_tensor_bytes + (segments == 1 ? unit_bytes : batch_bytes));
 }
 
-uint64_t TensorJob::output_bytes() const {
+uint64_t TensorJob::input_bytes() const { return BytesOfParts(plan_->WireInputs()); }
+
+uint64_t TensorJob::output_bytes() const { return BytesOfParts(plan_->WireOutputs()); }
+
+uint64_t TensorJob::BytesOfParts(const std::vector<SegmentLayout>& segments) const {
   uint64_t bytes = 0;
-  for (const SegmentLayout& segment : plan_->WireOutputs()) {
+  for (const SegmentLayout& segment : segments) {
     const JobSegment part = PartOf(*plan_, segment, units_);
     bytes += part.end_bytes - part.begin_bytes;
   }
   return bytes;
+}
+
+uint64_t TensorJob::resume_element() const {
+  const uint64_t unit = plan_->passes.size() == 1 ? results_end_unit_ : units_.begin;
+  return std::min(unit * plan_->unit_elements, plan_->element_count);
 }
 
 // ---- Input ----
@@ -412,6 +422,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
         {{"element", std::to_string(result.first_nonfinite_element)}});
   }
   consumed_bytes_ += run.input_bytes;
+  results_end_unit_ = run.units.end_unit;
   if (run.units.pass == 0) {
     found_.Merge(result);
     AddToScaleMean(run);

@@ -47,7 +47,8 @@ class TensorJob {
   DevicePolicy device_policy() const { return request_.device_policy; }
   // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
   uint64_t window_bytes_min() const;
-  // Of all outputs of this job.
+  // Of all inputs, and of all outputs, of this job.
+  uint64_t input_bytes() const;
   uint64_t output_bytes() const;
 
   // Takes the rest of the frame's pieces, or as much as there is memory for. INVALID_ARGUMENT or DATA_LOSS with the
@@ -70,6 +71,9 @@ class TensorJob {
   absl::StatusOr<std::vector<OutputPiece>> TakeResults();
   uint64_t consumed_bytes() const { return consumed_bytes_; }
   uint64_t received_bytes() const { return received_bytes_; }
+  // A job for the range from here to the end makes what TakeResults has not given out: all of it, where a second pass
+  // would need the first.
+  uint64_t resume_element() const;
 
   // Everything has been taken and given out.
   bool done() const { return done_; }
@@ -110,6 +114,7 @@ class TensorJob {
   absl::Status CheckInputComplete() const;
   absl::Status CheckWholeTensorInputs() const;
 
+  uint64_t BytesOfParts(const std::vector<SegmentLayout>& segments) const;
   void OpenBatch();
   bool BatchIsFull() const { return UnitsWithInput() == batch_->end_unit; }
   uint64_t UnitsWithInput() const;
@@ -149,6 +154,7 @@ class TensorJob {
 
   // Results.
   uint64_t consumed_bytes_ = 0;
+  uint64_t results_end_unit_ = 0;  // of the units whose results have been given out
   BatchResult found_;
   ScaleMean scale_mean_;
   TensorParameters parameters_;  // Quantize: once they are known

@@ -84,6 +84,11 @@ uint32_t GpuWorker::units_in_flight() const {
   return units_in_flight_;
 }
 
+uint64_t GpuWorker::batches_done() const {
+  absl::MutexLock lock(&mutex_);
+  return batches_done_;
+}
+
 pid_t GpuWorker::pid() const {
   absl::MutexLock lock(&mutex_);
   return process_.has_value() ? process_->pid() : -1;
@@ -141,6 +146,7 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
   ++runs_;
   mutex_.Await(absl::Condition(&pending->done));
   --runs_;
+  batches_done_ += pending->outcome.ok();
   return std::move(pending->outcome);
 }
 

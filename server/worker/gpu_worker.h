@@ -84,6 +84,8 @@ class GpuWorker final : public Backend {
   const std::string& device() const { return options_.device; }
   // As agreed on with the process.
   uint32_t units_in_flight() const;
+  // That any of its processes has computed.
+  uint64_t batches_done() const;
   // True once it is in that state; false after `timeout`, or if it is quarantined instead.
   bool AwaitState(WorkerState state, absl::Duration timeout) const;
 
@@ -142,6 +144,7 @@ class GpuWorker final : public Backend {
   uint32_t units_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   PlanSlots plans_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t batches_done_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t runs_ ABSL_GUARDED_BY(mutex_) = 0;  // at most units_in_flight_; without probes
   std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mutex_);
   RestartPolicy restart_policy_ ABSL_GUARDED_BY(mutex_);

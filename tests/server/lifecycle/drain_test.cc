@@ -130,6 +130,22 @@ TEST_F(Drain, CancelsAStreamAtTheDeadline) {
   EXPECT_EQ(service_.open, 0u);
 }
 
+TEST_F(Drain, HandsBackASecondBeforeTheDeadline) {
+  Start(absl::ZeroDuration(), absl::Seconds(25));
+  grpc::ClientContext context;
+  const auto stream = OpenStream(context);
+  waiter_.meanwhile = [&](size_t) {
+    EXPECT_EQ(service_.handed_back, waiter_.total() > absl::Seconds(24));
+    if (waiter_.total() < absl::Milliseconds(24'500)) return false;
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+    while (service_.open > 0) std::this_thread::yield();
+    return false;
+  };
+  server_->Drain(waiter_);
+  EXPECT_EQ(waiter_.total(), absl::Milliseconds(24'500));
+}
+
 TEST_F(Drain, InAHurryCancelsAtOnce) {
   Start(absl::Seconds(5), absl::Seconds(25));
   grpc::ClientContext context;
@@ -138,6 +154,7 @@ TEST_F(Drain, InAHurryCancelsAtOnce) {
   server_->Drain(waiter_);
   EXPECT_THAT(waiter_.waits, ElementsAre(absl::Seconds(5)));
   EXPECT_TRUE(service_.draining);
+  EXPECT_FALSE(service_.handed_back);
   EXPECT_FALSE(stream->Finish().ok());
 }
 

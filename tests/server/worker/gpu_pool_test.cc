@@ -227,6 +227,41 @@ TEST_F(Pool, KeepsToItsCopyRate) {
   EXPECT_EQ(Run(DevicePolicy::kAuto), "gpu");
 }
 
+TEST_F(Pool, KeepsToItsPartOfTheTime) {
+  MakeServing({{"slow-to-cancel"}}, {.units_in_flight_max = 1, .min_batch_bytes = 1, .duty_percent_max = 50});
+  SlotBatch batch(*harness_.arena);
+  Task task(batch, DevicePolicy::kAuto);
+  ASSERT_TRUE(task.Begin(*pool_));
+  ASSERT_TRUE(workers_[0]->AwaitUnderWay(1, kPatience));
+  harness_.clock.Advance(absl::Seconds(2));
+  batch.cancelled = true;
+  task.Await();
+  EXPECT_EQ(Run(DevicePolicy::kAuto), "not for a gpu")
+      << "it has worked for two seconds, and half a second was its part";
+  harness_.clock.Advance(absl::Milliseconds(1001));
+  SlotBatch next(*harness_.arena);
+  Task after(next, DevicePolicy::kAuto);
+  EXPECT_TRUE(after.Begin(*pool_));
+  next.cancelled = true;
+  after.Await();
+}
+
+// As a session hands over the batches of one tensor that is larger than a slot.
+TEST_F(Pool, TheBatchesOfOneTensorAreComputedOnSeveralGpus) {
+  MakeServing({{"none"}, {"none"}}, {.units_in_flight_max = 1, .min_batch_bytes = 1});
+  std::vector<std::unique_ptr<SlotBatch>> batches;
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int i = 0; i < 4; ++i) {
+    batches.push_back(std::make_unique<SlotBatch>(*harness_.arena));
+    tasks.push_back(std::make_unique<Task>(*batches.back(), DevicePolicy::kGpu));
+    ASSERT_TRUE(tasks.back()->Begin(*pool_));
+  }
+  for (auto& task : tasks) EXPECT_EQ(task->Await(), "gpu");
+  EXPECT_GE(workers_[0]->batches_done(), 1u);
+  EXPECT_GE(workers_[1]->batches_done(), 1u);
+  EXPECT_EQ(workers_[0]->batches_done() + workers_[1]->batches_done(), 4u);
+}
+
 TEST_F(Pool, StartsAnIdleGpuWithWorkThatTheCpuDoesMeanwhile) {
   MakeServing({{"none"}});
   harness_.clock.Advance(absl::Minutes(5));
