@@ -60,27 +60,27 @@ absl::Status CannotListen(const std::string& address) {
                                 "choose another one, or port 0 for any that is free");
 }
 
-void Set(grpc::Server* server, const char* name, bool serving) {
-  if (server != nullptr) server->GetHealthCheckService()->SetServingStatus(name, serving);
-}
-
 }  // namespace
 
-Server::Server(const ServerConfig& config, QuantizationService& service, Logger& logger, PeerUid peer_uid)
+Server::Server(const ServerConfig& config, QuantizationService& service, Logger& logger, DeviceHealth& device_health,
+               PeerUid peer_uid)
     : drain_delay_(config.drain_delay),
       drain_deadline_(config.drain_deadline),
       service_(service),
       logger_(logger),
+      device_health_(device_health),
       gate_(std::move(peer_uid), logger) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config, QuantizationService& service,
-                                                      Logger& logger, PeerUid peer_uid) {
+                                                      Logger& logger, DeviceHealth& device_health, PeerUid peer_uid) {
   EnableHealth();
   if (!config.admin_listen.empty()) EnableChannelz();
-  std::unique_ptr<Server> server(new Server(config, service, logger, std::move(peer_uid)));
+  std::unique_ptr<Server> server(new Server(config, service, logger, device_health, std::move(peer_uid)));
   QUANTD_RETURN_IF_ERROR(server->StartMain(config));
   QUANTD_RETURN_IF_ERROR(server->StartAdmin(config));
   server->SetHealth(/*ready=*/true);
+  device_health.Listen(
+      [&health = *server](const std::string& device, bool serving) { health.SetHealth(device, serving); });
   server->AcceptOnUnixPaths();
   return server;
 }
@@ -161,9 +161,13 @@ void Server::AcceptOnUnixPaths() {
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return main_->InProcessChannel(grpc::ChannelArguments()); }
 
 void Server::SetHealth(bool ready) {
-  for (grpc::Server* server : {main_.get(), admin_.get()}) {
-    Set(server, kLiveness, true);
-    for (const char* name : {"", kServiceName, kReadiness}) Set(server, name, ready);
+  SetHealth(kLiveness, true);
+  for (const char* name : {"", kServiceName, kReadiness}) SetHealth(name, ready);
+}
+
+void Server::SetHealth(const std::string& service, bool serving) {
+  for (const grpc::Server* server : {main_.get(), admin_.get()}) {
+    if (server != nullptr) server->GetHealthCheckService()->SetServingStatus(service, serving);
   }
 }
 
@@ -209,6 +213,9 @@ void Server::Shutdown(absl::Duration grace) {
   }
 }
 
-Server::~Server() { Shutdown(absl::ZeroDuration()); }
+Server::~Server() {
+  device_health_.Listen(nullptr);
+  Shutdown(absl::ZeroDuration());
+}
 
 }  // namespace quantd::server

@@ -241,7 +241,12 @@ absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
               "input segments of one batch (Accept.batch_elements elements) before any of the next.");
     }
     const uint64_t bytes = std::min<uint64_t>(cursor.piece_bytes_left(), end - input_ends_[input]);
+    const uint32_t crc_before = cursor.crc32c();
     cursor.CopyTo(batch_->region.data + batch_->layout.inputs[input].offset + (input_ends_[input] - begin), bytes);
+    if (std::optional<uint32_t>& crc = batch_->input_crc32c[input]; crc.has_value()) {
+      // Combining is its own inverse: what the cursor's CRC had before is taken out of what it has now.
+      crc = CombineCrc32c(*crc, CombineCrc32c(crc_before, cursor.crc32c(), bytes), bytes);
+    }
     input_ends_[input] += bytes;
     received_bytes_ += bytes;
     if (BatchIsFull()) {
@@ -301,7 +306,8 @@ absl::Status TensorJob::CheckWholeTensorInputs() const {
 
 void TensorJob::OpenBatch() {
   const uint64_t units = std::min(batch_units_max_, units_.end - next_batch_unit_);
-  batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}};
+  batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}, {}};
+  batch_->input_crc32c.fill(0);
   next_batch_unit_ += units;
 }
 
@@ -354,6 +360,10 @@ void TensorJob::MakeRun(uint64_t end_unit) {
     if (pass_index_ > 0 || segment.whole_tensor()) continue;
     const auto [begin, end] = plan_->BytesOf(segment, units.begin_unit, units.end_unit);
     run->input_bytes += end - begin;
+    std::optional<uint32_t>& crc = batch_->input_crc32c[i];
+    crc = input_ends_[i] == end ? crc : std::nullopt;
+    run->input_crc32c[i] = crc;
+    if (crc.has_value()) crc = 0;
   }
   for (size_t i = 0; i < pass().outputs.size(); ++i) {
     const SegmentLayout& segment = pass().outputs[i];

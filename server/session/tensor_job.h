@@ -1,6 +1,7 @@
 // One tensor on its way through the server: a state machine without threads, locks or I/O.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -99,6 +100,8 @@ class TensorJob {
     uint64_t submitted_unit = 0;  // up to here runs have been made
     BatchLayout layout;
     Region region;
+    // CRC32C of what each input has from submitted_unit on; none once a run has ended inside of what had come.
+    std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
   };
   // Bytes of the inputs that belong to the whole tensor, one entry for each input of the first pass.
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;

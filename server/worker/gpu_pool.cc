@@ -109,10 +109,19 @@ void GpuPool::GiveBack(Device& device, uint64_t bytes) {
   given_back_.Signal();
 }
 
+// The worker maps the slots writable: outputs lie on the same pages.
+bool GpuPool::MayBeReplayed(Run& run, const Reservation& place) {
+  if (InputIsIntact(run)) return true;
+  logger_.Write(LogLevel::kError, "a gpu worker has written to its input", {{"device", place.worker().device()}});
+  run.status = MakeError(absl::StatusCode::kUnavailable, reason::kGpuLost,
+                         "the GPU's worker was lost, and has damaged what it was to compute. Send the tensor again.");
+  return false;
+}
+
 void GpuPool::ComputeOrLeave(const ComputeTask& task, const Reservation& place) {
   Run& run = *task.run;
   Compute(run, place.worker(), clock_);
-  if (!FailedOnGpu(run.status)) return task.done();
+  if (!FailedOnGpu(run.status) || !MayBeReplayed(run, place)) return task.done();
   logger_.Write(LogLevel::kInfo, "batch goes from a gpu to the cpu",
                 {{"device", place.worker().device()}, {"why", std::string(run.status.message())}});
   task.compute_on_cpu();
@@ -124,7 +133,7 @@ void GpuPool::ComputeOnGpuOnly(const ComputeTask& task) {
     const auto place = AwaitPlace(run, run.value_bytes(), run.status);
     if (place == nullptr) break;
     Compute(run, place->worker(), clock_);
-    if (DetailsOf(run.status).reason != reason::kGpuLost) break;
+    if (DetailsOf(run.status).reason != reason::kGpuLost || !MayBeReplayed(run, *place)) break;
   }
   task.done();
 }

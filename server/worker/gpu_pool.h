@@ -66,6 +66,7 @@ class GpuPool final : public DevicePool {
 
   std::shared_ptr<Reservation> Reserve(uint64_t bytes, uint32_t units_max);
   void GiveBack(Device& device, uint64_t bytes);
+  bool MayBeReplayed(Run& run, const Reservation& place);
   void ComputeOrLeave(const ComputeTask& task, const Reservation& place);
   void ComputeOnGpuOnly(const ComputeTask& task);
   std::shared_ptr<Reservation> AwaitPlace(const Run& run, uint64_t bytes, absl::Status& why_not);

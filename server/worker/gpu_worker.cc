@@ -84,11 +84,6 @@ uint32_t GpuWorker::units_in_flight() const {
   return units_in_flight_;
 }
 
-uint64_t GpuWorker::batches_done() const {
-  absl::MutexLock lock(&mutex_);
-  return batches_done_;
-}
-
 pid_t GpuWorker::pid() const {
   absl::MutexLock lock(&mutex_);
   return process_.has_value() ? process_->pid() : -1;
@@ -146,7 +141,6 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
   ++runs_;
   mutex_.Await(absl::Condition(&pending->done));
   --runs_;
-  batches_done_ += pending->outcome.ok();
   return std::move(pending->outcome);
 }
 
@@ -391,6 +385,7 @@ void GpuWorker::SetState(WorkerState state) {
   if (state == state_) return;
   state_ = state;
   state_since_ = clock_.Now();
+  if (options_.on_state != nullptr) options_.on_state(state);
   logger_.Write(LogLevel::kInfo, "gpu worker",
                 {{"device", options_.device},
                  {"state", std::string(NameOf(state))},

@@ -41,6 +41,7 @@ struct GpuWorkerOptions {
   absl::Duration idle_trim = absl::Seconds(2);
   absl::Duration idle_exit = absl::Minutes(5);
   RestartOptions restart;
+  std::function<void(WorkerState)> on_state;  // of every change; must not call the worker. Empty: nobody is told
 };
 
 // A process that has just been started, and this process's end of its socket.
@@ -84,8 +85,6 @@ class GpuWorker final : public Backend {
   const std::string& device() const { return options_.device; }
   // As agreed on with the process.
   uint32_t units_in_flight() const;
-  // That any of its processes has computed.
-  uint64_t batches_done() const;
   // True once it is in that state; false after `timeout`, or if it is quarantined instead.
   bool AwaitState(WorkerState state, absl::Duration timeout) const;
 
@@ -144,7 +143,6 @@ class GpuWorker final : public Backend {
   uint32_t units_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   PlanSlots plans_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t batches_done_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t runs_ ABSL_GUARDED_BY(mutex_) = 0;  // at most units_in_flight_; without probes
   std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mutex_);
   RestartPolicy restart_policy_ ABSL_GUARDED_BY(mutex_);

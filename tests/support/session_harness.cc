@@ -268,6 +268,7 @@ server::SessionEnvironment SessionServer::Environment(const server::Principal& p
           .load_budget = load_budget,
           .clock = clock,
           .submit = [this](const server::Turn&, std::function<void()> work) { executor.Submit(std::move(work)); },
+          .devices = options.devices,
           .principal = principal};
 }
 

@@ -115,6 +115,7 @@ struct SessionServerOptions {
   Direction direction = Direction::kQuantize;
   server::Limits limits;
   Backend* backend = nullptr;  // default: the CPU's
+  server::DevicePool* devices = nullptr;
   server::SpoolFileOps spool_ops = server::SpoolFileOps::Real();
   uint64_t spool_memory_bytes_max = 1 << 20;
 };
