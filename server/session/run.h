@@ -38,6 +38,7 @@ struct Run {
 
   // What computing it costs, whatever its input is: tensors of one size cost the same in both directions.
   uint64_t value_bytes() const {
+    if (plan == nullptr) return input_bytes;
     return plan->ElementsOf(units.begin_unit, units.end_unit) * SizeBytes(plan->values_dtype);
   }
 
