@@ -162,7 +162,7 @@ void Overload(const std::string& folder, absl::Duration duration) {
   const auto keeps_grpc = Client::Create({.address = quantd.address()});
   const auto info = (*keeps_grpc)->GetServerInfo();
   if (!info.ok()) std::abort();
-  const Outcome busy = RunClients(quantd.address(), kBusyClients, duration / 3);
+  const Outcome before = RunClients(quantd.address(), kBusyClients, duration / 4);
   std::vector<double> rss_mib;
   absl::Notification over;
   std::thread sampler([&] {
@@ -173,16 +173,20 @@ void Overload(const std::string& folder, absl::Duration duration) {
   const Outcome overload = RunClients(quantd.address(), kBusyClients * kOverload, duration);
   over.Notify();
   sampler.join();
+  const Outcome after = RunClients(quantd.address(), kBusyClients, duration / 4);
 
   std::printf("tensors of %llu MiB float32 to bnb-nf4, streams_max %d\n",
               static_cast<unsigned long long>(kTensorBytes >> 20), kStreamsMax);
-  std::printf("capacity: %d clients  %.3f GB/s  p50 %.0f ms  p99 %.0f ms\n", kBusyClients,
-              busy.bytes_per_second() / 1e9, busy.Quantile(0.5), busy.Quantile(0.99));
+  for (const auto& [when, busy] : {std::pair{"before", &before}, {"after", &after}}) {
+    std::printf("capacity: %d clients  %.3f GB/s  p50 %.0f ms  p99 %.0f ms, %s\n", kBusyClients,
+                busy->bytes_per_second() / 1e9, busy->Quantile(0.5), busy->Quantile(0.99), when);
+  }
   std::printf("overload: %d clients  %.3f GB/s  p50 %.0f ms  p99 %.0f ms  max %.0f ms of those admitted\n",
               kBusyClients * kOverload, overload.bytes_per_second() / 1e9, overload.Quantile(0.5),
               overload.Quantile(0.99), overload.Quantile(1));
   PrintErrors(overload);
-  std::printf("  goodput / capacity %.3f\n", overload.bytes_per_second() / busy.bytes_per_second());
+  const double capacity = (before.bytes_per_second() + after.bytes_per_second()) / 2;
+  std::printf("  goodput / capacity %.3f\n", overload.bytes_per_second() / capacity);
   std::printf("  RSS MiB over time:");
   for (const double rss : rss_mib) std::printf(" %.0f", rss);
   std::printf("\n  exit code after SIGTERM %d\n", quantd.Stop(SIGTERM));
