@@ -161,10 +161,16 @@ struct ClientOptions {
   std::function<void(absl::Duration)> sleeper;
 };
 
+// A GPU of the server: quantd.v1.Gpu.
+struct GpuInfo {
+  std::string name, target, state;
+};
+
 struct ServerInfo {
   std::string version, server_instance, cpu_target, principal;
   uint64_t epoch = 0;
   std::vector<std::string> devices;
+  std::vector<GpuInfo> gpus;  // whatever their state
   uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0,
            spool_bytes_per_stream_max = 0;
   uint32_t streams_max = 0, streams_per_principal_max = 0;

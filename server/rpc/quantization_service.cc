@@ -1,6 +1,7 @@
 #include "server/rpc/quantization_service.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <thread>
 #include <utility>
@@ -19,22 +20,36 @@
 #include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
 #include "server/session/device_pool.h"
+#include "server/session/load_budget.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 
 namespace quantd::server {
 namespace {
 
+// Beyond which a deadline is none: gRPC has no other sign for it.
+constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 365);
+
 // Bulk methods take and give raw bytes, the others messages.
 using GrpcService = v1::QuantizationService::WithRawCallbackMethod_Quantize<
     v1::QuantizationService::WithRawCallbackMethod_Dequantize<v1::QuantizationService::WithCallbackMethod_ListSchemes<
         v1::QuantizationService::WithCallbackMethod_GetServerInfo<v1::QuantizationService::Service>>>>;
 
-Principal PrincipalOf(const grpc::CallbackServerContext& rpc) {
-  const auto auth = rpc.auth_context();
-  if (auth == nullptr) return {};
-  const auto values = auth->FindPropertyValues(std::string(kPrincipalProperty));
-  return values.empty() ? Principal{} : Principal{std::string(values.front().data(), values.front().size())};
+Principal PrincipalOf(const grpc::CallbackServerContext& rpc, const std::map<std::string, uint32_t>& weights) {
+  Principal principal;
+  if (const auto auth = rpc.auth_context(); auth != nullptr) {
+    const auto values = auth->FindPropertyValues(std::string(kPrincipalProperty));
+    if (!values.empty()) principal.name.assign(values.front().data(), values.front().size());
+  }
+  if (const auto weight = weights.find(principal.name); weight != weights.end()) principal.weight = weight->second;
+  return principal;
+}
+
+// As a time of `clock`, whatever day that has.
+absl::Time DeadlineOf(const grpc::CallbackServerContext& rpc, const Clock& clock) {
+  const absl::Time deadline = absl::FromChrono(rpc.deadline());
+  const absl::Duration left = deadline - absl::FromChrono(std::chrono::system_clock::now());
+  return left > kDeadlineMax ? absl::InfiniteFuture() : clock.Now() + left;
 }
 
 class OpenSessions final : public SessionRegistry {
@@ -107,6 +122,7 @@ class Service final : public QuantizationService, private GrpcService {
                        .bytes_max = options.limits.spool_bytes_max,
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
         credit_budget_(options.limits.windows_bytes_max),
+        load_budget_(options_.limits, options.compute_threads),
         compute_pool_(options.compute_threads),
         stall_watch_(open_sessions_, options.limits.stall_max) {}
 
@@ -116,8 +132,9 @@ class Service final : public QuantizationService, private GrpcService {
   }
 
   absl::Status MakeSlots() {
-    const auto soon = [this](std::function<void()> work) { compute_pool_.Submit(Priority::kHigh, std::move(work)); };
-    QUANTD_ASSIGN_OR_RETURN(arena_, SlotArena::Create(options_.limits.slot_bytes, options_.limits.slots_max, soon));
+    const auto soon = [this](std::function<void()> work) { compute_pool_.SubmitFirst(std::move(work)); };
+    QUANTD_ASSIGN_OR_RETURN(arena_, SlotArena::Create(options_.limits.slot_bytes, options_.limits.slots_max, soon,
+                                                      SlotsPerPrincipalMax(options_.limits)));
     return absl::OkStatus();
   }
 
@@ -134,6 +151,10 @@ class Service final : public QuantizationService, private GrpcService {
     open_sessions_.BeginDrain();
   }
 
+  void HandBack() override {
+    for (const auto& session : open_sessions_.Snapshot()) session->HandBack();
+  }
+
   uint32_t open_streams() const override { return admission_.streams(); }
 
  private:
@@ -143,7 +164,7 @@ class Service final : public QuantizationService, private GrpcService {
   BidiReactor* Dequantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, Direction::kDequantize); }
 
   BidiReactor* Open(grpc::CallbackServerContext& rpc, Direction direction) {
-    Principal principal = PrincipalOf(rpc);
+    Principal principal = PrincipalOf(rpc, options_.principal_weights);
     auto ticket = admission_.Enter(principal);
     if (!ticket.ok()) {
       log_.Record({.method = direction == Direction::kQuantize ? "Quantize" : "Dequantize",
@@ -152,7 +173,7 @@ class Service final : public QuantizationService, private GrpcService {
                    .status = ticket.status(),
                    .reason = DetailsOf(ticket.status()).reason});
       const bool passes = absl::IsUnavailable(ticket.status());
-      rpc.AddTrailingMetadata(kRetryPushbackKey, passes ? std::to_string(kRetryDelayMs) : "-1");
+      rpc.AddTrailingMetadata(kRetryPushbackKey, passes ? std::to_string(RetryDelayMsOf(ticket.status())) : "-1");
       return new RefusedReactor(ticket.status());
     }
     const SessionEnvironment environment{
@@ -162,9 +183,12 @@ class Service final : public QuantizationService, private GrpcService {
         *arena_,
         spool_budget_,
         credit_budget_,
+        load_budget_,
         clock_,
-        [this](Priority priority, std::function<void()> work) { compute_pool_.Submit(priority, std::move(work)); },
-        devices_.get()};
+        [this](const Turn& turn, std::function<void()> work) { compute_pool_.Submit(turn, std::move(work)); },
+        devices_.get(),
+        principal,
+        DeadlineOf(rpc, clock_)};
     return new BulkReactor({rpc, accept_constants_, clock_, log_, open_sessions_}, environment, std::move(principal),
                            *std::move(ticket));
   }
@@ -177,12 +201,12 @@ class Service final : public QuantizationService, private GrpcService {
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* rpc, const v1::GetServerInfoRequest*,
                                           v1::GetServerInfoResponse* response) override {
-    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc));
+    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc, options_.principal_weights));
     return Answer(*rpc, "GetServerInfo");
   }
 
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext& rpc, const char* method) {
-    log_.Record({.method = method, .peer = rpc.peer(), .principal = PrincipalOf(rpc).name});
+    log_.Record({.method = method, .peer = rpc.peer(), .principal = PrincipalOf(rpc, options_.principal_weights).name});
     grpc::ServerUnaryReactor* reactor = rpc.DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
@@ -196,6 +220,7 @@ class Service final : public QuantizationService, private GrpcService {
   Admission admission_;
   SpoolBudget spool_budget_;
   CreditBudget credit_budget_;
+  LoadBudget load_budget_;
   OpenSessions open_sessions_;
   std::shared_ptr<SlotArena> arena_;
   ComputePool compute_pool_;             // after all that its work uses

@@ -1,6 +1,7 @@
 // One tensor on its way through the server: a state machine without threads, locks or I/O.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -47,7 +48,8 @@ class TensorJob {
   DevicePolicy device_policy() const { return request_.device_policy; }
   // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
   uint64_t window_bytes_min() const;
-  // Of all outputs of this job.
+  // Of all inputs, and of all outputs, of this job.
+  uint64_t input_bytes() const;
   uint64_t output_bytes() const;
 
   // Takes the rest of the frame's pieces, or as much as there is memory for. INVALID_ARGUMENT or DATA_LOSS with the
@@ -70,6 +72,9 @@ class TensorJob {
   absl::StatusOr<std::vector<OutputPiece>> TakeResults();
   uint64_t consumed_bytes() const { return consumed_bytes_; }
   uint64_t received_bytes() const { return received_bytes_; }
+  // A job for the range from here to the end makes what TakeResults has not given out: all of it, where a second pass
+  // would need the first.
+  uint64_t resume_element() const;
 
   // Everything has been taken and given out.
   bool done() const { return done_; }
@@ -95,6 +100,8 @@ class TensorJob {
     uint64_t submitted_unit = 0;  // up to here runs have been made
     BatchLayout layout;
     Region region;
+    // CRC32C of what each input has from submitted_unit on; none once a run has ended inside of what had come.
+    std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
   };
   // Bytes of the inputs that belong to the whole tensor, one entry for each input of the first pass.
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;
@@ -110,6 +117,7 @@ class TensorJob {
   absl::Status CheckInputComplete() const;
   absl::Status CheckWholeTensorInputs() const;
 
+  uint64_t BytesOfParts(const std::vector<SegmentLayout>& segments) const;
   void OpenBatch();
   bool BatchIsFull() const { return UnitsWithInput() == batch_->end_unit; }
   uint64_t UnitsWithInput() const;
@@ -149,6 +157,7 @@ class TensorJob {
 
   // Results.
   uint64_t consumed_bytes_ = 0;
+  uint64_t results_end_unit_ = 0;  // of the units whose results have been given out
   BatchResult found_;
   ScaleMean scale_mean_;
   TensorParameters parameters_;  // Quantize: once they are known
