@@ -186,6 +186,7 @@ class Service final : public QuantizationService, private GrpcService {
         load_budget_,
         clock_,
         [this](const Turn& turn, std::function<void()> work) { compute_pool_.Submit(turn, std::move(work)); },
+        [this](const std::function<void()>& work) { return compute_pool_.TryRunHere(work); },
         devices_.get(),
         principal,
         DeadlineOf(rpc, clock_)};

@@ -4,7 +4,7 @@
 
 namespace quantd::server {
 
-ComputePool::ComputePool(uint32_t threads) {
+ComputePool::ComputePool(uint32_t threads) : threads_max_(threads) {
   for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { RunThread(); });
 }
 
@@ -26,13 +26,28 @@ void ComputePool::SubmitFirst(std::function<void()> work) {
   first_.push_back(std::move(work));
 }
 
-bool ComputePool::HasWorkOrEnds() const { return ending_ || !first_.empty() || !queue_.empty(); }
+bool ComputePool::TryRunHere(const std::function<void()>& work) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (ending_ || running_ >= threads_max_ || !first_.empty() || !queue_.empty()) return false;
+    ++running_;
+  }
+  work();
+  absl::MutexLock lock(&mutex_);
+  --running_;
+  return true;
+}
+
+bool ComputePool::MayRunOrEnds() const {
+  if (first_.empty() && queue_.empty()) return ending_;
+  return running_ < threads_max_;
+}
 
 void ComputePool::RunThread() {
   while (true) {
     std::function<void()> work;
     {
-      absl::MutexLock lock(&mutex_, absl::Condition(this, &ComputePool::HasWorkOrEnds));
+      absl::MutexLock lock(&mutex_, absl::Condition(this, &ComputePool::MayRunOrEnds));
       if (!first_.empty()) {
         work = std::move(first_.front());
         first_.pop_front();
@@ -41,8 +56,11 @@ void ComputePool::RunThread() {
       } else {
         return;
       }
+      ++running_;
     }
     work();
+    absl::MutexLock lock(&mutex_);
+    --running_;
   }
 }
 

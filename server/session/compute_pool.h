@@ -27,15 +27,20 @@ class ComputePool {
   void Submit(const Turn& turn, std::function<void()> work);
   // Before all else, first come first served: for what takes no time, and holds others up.
   void SubmitFirst(std::function<void()> work);
+  // Runs it on the calling thread, in place of one of the pool's, if one of them is idle and nothing is queued; else
+  // returns false.
+  bool TryRunHere(const std::function<void()>& work);
 
  private:
   void RunThread();
-  bool HasWorkOrEnds() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayRunOrEnds() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::Mutex mutex_;
   std::deque<std::function<void()>> first_ ABSL_GUARDED_BY(mutex_);
   FairQueue<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
+  uint32_t running_ ABSL_GUARDED_BY(mutex_) = 0;  // at most threads_max_, on whatever thread
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  const uint32_t threads_max_;
   std::vector<std::thread> threads_;
 };
 

@@ -267,8 +267,8 @@ void StreamSession::Pump() {
       TakeFrame();
       GiveRegions();
       CollectResults();
+      if (!again_) SubmitRuns();
     } while (again_);
-    SubmitRuns();
   }
   WriteMore();
   ReadMore();
@@ -342,7 +342,7 @@ void StreamSession::SubmitRuns() {
   }
 }
 
-void StreamSession::Submit(const TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
+void StreamSession::Submit(TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
   ComputeTask task{.run = run,
                    .turn = {environment_.principal, job.priority(), std::max<uint64_t>(run->value_bytes(), 1)},
                    .policy = job.device_policy()};
@@ -358,7 +358,18 @@ void StreamSession::Submit(const TensorJob& job, uint64_t seq, const std::shared
       session->OnComputed(seq, *run);
     });
   };
-  if (environment_.devices == nullptr || !environment_.devices->TryCompute(task)) task.compute_on_cpu();
+  if (environment_.devices != nullptr && environment_.devices->TryCompute(task)) return;
+  if (!ComputeHere(job, *run)) task.compute_on_cpu();
+}
+
+// To hand a small one to another thread takes longer than to compute it.
+bool StreamSession::ComputeHere(TensorJob& job, Run& run) {
+  if (run.value_bytes() > kComputedHereBytesMax || environment_.run_here == nullptr) return false;
+  if (!environment_.run_here([&] { Compute(run, environment_.backend, environment_.clock); })) return false;
+  environment_.load_budget.Observe(run.input_bytes, run.compute_time);
+  job.GiveBack(run);
+  again_ = true;
+  return true;
 }
 
 void StreamSession::OnComputed(uint64_t seq, Run& run) {

@@ -45,6 +45,9 @@ class StreamIo {
   virtual void Abort() = 0;
 };
 
+// Values of a run that is computed on the thread that brought its input, if a processor is free: some microseconds.
+inline constexpr uint64_t kComputedHereBytesMax = 16 << 10;
+
 // Whose session it is, and what sessions share, which outlives them.
 struct SessionEnvironment {
   Direction direction{};
@@ -57,6 +60,8 @@ struct SessionEnvironment {
   const Clock& clock;
   // Runs a function on a computing thread; never inside the call.
   std::function<void(const Turn&, std::function<void()>)> submit;
+  // Runs a function before it returns, unless all computing threads are busy: then it returns false. May be null.
+  std::function<bool(const std::function<void()>&)> run_here;
   DevicePool* devices = nullptr;  // null: there is only the CPU
   Principal principal;
   absl::Time deadline = absl::InfiniteFuture();  // of the whole stream
@@ -117,8 +122,8 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   void BeginTensor() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFrame(const RequestFrame& frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Submit(const TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Submit(TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ComputeHere(TensorJob& job, Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnComputed(uint64_t seq, Run& run);
   void OnSlot(SlotPtr slot);
 

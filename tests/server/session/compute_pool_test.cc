@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <string>
+#include <thread>
 
 #include "absl/synchronization/barrier.h"
 #include "absl/synchronization/notification.h"
@@ -44,6 +45,36 @@ TEST(ComputePool, AsManyRunAtOnceAsThereAreThreads) {
       });
     }
   }
+}
+
+TEST(ComputePool, RunsHereOnlyInPlaceOfAnIdleThread) {
+  ComputePool pool(1);
+  const std::thread::id here = std::this_thread::get_id();
+  std::thread::id ran_on;
+  EXPECT_TRUE(pool.TryRunHere([&] {
+    ran_on = std::this_thread::get_id();
+    EXPECT_FALSE(pool.TryRunHere([] { FAIL() << "one too many"; }));
+  }));
+  EXPECT_EQ(ran_on, here);
+
+  absl::Notification busy, over;
+  pool.Submit({}, [&] {
+    busy.Notify();
+    over.WaitForNotification();
+  });
+  busy.WaitForNotification();
+  EXPECT_FALSE(pool.TryRunHere([] { FAIL() << "its only thread is busy"; }));
+  over.Notify();
+}
+
+TEST(ComputePool, QueuedWorkWaitsForWhatRunsHere) {
+  absl::Notification ran;
+  ComputePool pool(1);
+  EXPECT_TRUE(pool.TryRunHere([&] {
+    pool.Submit({}, [&] { ran.Notify(); });
+    EXPECT_FALSE(ran.HasBeenNotified());
+  }));
+  ran.WaitForNotification();
 }
 
 TEST(ComputePool, TheEndRunsWhatIsQueued) {

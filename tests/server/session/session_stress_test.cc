@@ -104,7 +104,8 @@ class SessionStress : public ::testing::Test {
             .credit_budget = credit_budget_,
             .load_budget = load_budget_,
             .clock = clock_,
-            .submit = [this](const Turn& turn, std::function<void()> work) { pool_->Submit(turn, std::move(work)); }};
+            .submit = [this](const Turn& turn, std::function<void()> work) { pool_->Submit(turn, std::move(work)); },
+            .run_here = [this](const std::function<void()>& work) { return pool_->TryRunHere(work); }};
   }
   static std::deque<RequestFrame> Tensors(std::mt19937_64& random) {
     std::deque<RequestFrame> frames;
