@@ -31,6 +31,15 @@ inline constexpr std::string_view kIncompleteTensor = "INCOMPLETE_TENSOR";
 inline constexpr std::string_view kMissingChecksum = "MISSING_CHECKSUM";
 inline constexpr std::string_view kChecksumMismatch = "CHECKSUM_MISMATCH";
 
+// Calibration.
+inline constexpr std::string_view kInvalidCalibration = "INVALID_CALIBRATION";    // INVALID_ARGUMENT
+inline constexpr std::string_view kUnknownCalibration = "UNKNOWN_CALIBRATION";    // NOT_FOUND
+inline constexpr std::string_view kUnknownTensor = "UNKNOWN_TENSOR";              // NOT_FOUND
+inline constexpr std::string_view kCalibrationMismatch = "CALIBRATION_MISMATCH";  // FAILED_PRECONDITION
+inline constexpr std::string_view kCalibrationOpen = "CALIBRATION_OPEN";          // FAILED_PRECONDITION
+inline constexpr std::string_view kCalibrationClosed = "CALIBRATION_CLOSED";      // FAILED_PRECONDITION
+inline constexpr std::string_view kCalibrationBudget = "CALIBRATION_BUDGET";      // RESOURCE_EXHAUSTED
+
 // Limits and the server's state.
 inline constexpr std::string_view kUnitTooLarge = "UNIT_TOO_LARGE";  // FAILED_PRECONDITION
 inline constexpr std::string_view kNoGpu = "NO_GPU";                 // FAILED_PRECONDITION

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,7 @@ namespace quantd::server {
 struct Run {
   // Set by the tensor, unchanged while the run is computed.
   std::shared_ptr<const Plan> plan;
+  std::function<absl::Status()> compute;  // in place of the backend and of the rest of these; then there is no plan
   std::shared_ptr<const std::atomic<bool>> cancelled;
   std::shared_ptr<Spool> spool;  // null without one
   Region memory;

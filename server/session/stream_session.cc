@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
+#include "server/session/tensor_job.h"
 
 namespace quantd::server {
 namespace {
@@ -154,6 +155,12 @@ absl::Status StreamSession::CheckFrame(const RequestFrame& frame) const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<StreamJob>> StreamSession::StartJob(const TensorRequest& request) const {
+  if (environment_.start_job) return environment_.start_job(request);
+  return TensorJob::Start(request, environment_.direction, environment_.limits, environment_.spool_budget,
+                          environment_.clock);
+}
+
 void StreamSession::BeginTensor() {
   const RequestFrame& frame = frame_->frame();
   ++last_seq_;
@@ -172,8 +179,7 @@ void StreamSession::BeginTensor() {
   if ((*frame.header)->device_policy == DevicePolicy::kGpu) {
     if (absl::Status usable = CheckDevices(environment_.devices); !usable.ok()) return Fail(tensor, std::move(usable));
   }
-  auto job = TensorJob::Start(**frame.header, environment_.direction, environment_.limits, environment_.spool_budget,
-                              environment_.clock);
+  auto job = StartJob(**frame.header);
   if (!job.ok()) return Fail(tensor, job.status());
   tensor.job = *std::move(job);
   tensor.window.emplace(
@@ -289,7 +295,7 @@ void StreamSession::SubmitRuns() {
   }
 }
 
-void StreamSession::Submit(const TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
+void StreamSession::Submit(const StreamJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
   ComputeTask task{.run = run, .priority = job.priority(), .policy = job.device_policy()};
   task.done = [session = shared_from_this(), seq, run] { session->OnComputed(seq, *run); };
   task.compute_on_cpu = [session = shared_from_this(), priority = task.priority, run, done = task.done] {
@@ -298,7 +304,8 @@ void StreamSession::Submit(const TensorJob& job, uint64_t seq, const std::shared
       done();
     });
   };
-  if (environment_.devices == nullptr || !environment_.devices->TryCompute(task)) task.compute_on_cpu();
+  const bool only_on_cpu = run->compute != nullptr || environment_.devices == nullptr;
+  if (only_on_cpu || !environment_.devices->TryCompute(task)) task.compute_on_cpu();
 }
 
 void StreamSession::OnComputed(uint64_t seq, Run& run) {

@@ -25,7 +25,7 @@
 #include "server/session/region_allocator.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
-#include "server/session/tensor_job.h"
+#include "server/session/stream_job.h"
 
 namespace quantd::server {
 
@@ -56,6 +56,8 @@ struct SessionEnvironment {
   // Runs a function on a computing thread; never inside the call.
   std::function<void(Priority, std::function<void()>)> submit;
   DevicePool* devices = nullptr;  // null: there is only the CPU
+  // Begins what is done to a tensor; the error is the tensor's. Empty: TensorJob::Start in `direction`.
+  std::function<absl::StatusOr<std::unique_ptr<StreamJob>>(const TensorRequest&)> start_job;
 };
 
 // For the log line.
@@ -97,7 +99,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
     uint64_t seq = 0;
     absl::Time started_at;
     std::optional<CreditBudget::Grant> window;
-    std::unique_ptr<TensorJob> job;  // null: failed before it began
+    std::unique_ptr<StreamJob> job;  // null: failed before it began
     absl::Status error;              // failed, and not yet said so
     uint64_t consumed_bytes = 0;     // when it failed
     bool received_header = false;
@@ -106,9 +108,10 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
     bool one_message = false;
   };
 
+  absl::StatusOr<std::unique_ptr<StreamJob>> StartJob(const TensorRequest& request) const;
   void BeginTensor() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFrame(const RequestFrame& frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Submit(const TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run)
+  void Submit(const StreamJob& job, uint64_t seq, const std::shared_ptr<Run>& run)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnComputed(uint64_t seq, Run& run);
   void OnSlot(SlotPtr slot);
