@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "server/calibration/calibration_limits.h"
@@ -11,7 +12,7 @@ namespace quantd::server {
 
 std::string InMessage(const std::string& name) {
   constexpr size_t kShownBytesMax = 64;
-  return "\"" + name.substr(0, kShownBytesMax) + (name.size() > kShownBytesMax ? "…\"" : "\"");
+  return absl::StrCat("\"", name.substr(0, kShownBytesMax), name.size() > kShownBytesMax ? "…\"" : "\"");
 }
 
 absl::Status InvalidCalibration(const std::string& message) {

@@ -61,7 +61,8 @@ absl::StatusOr<TensorRequest::Range> RangeOf(const TensorRequest& request, uint6
 
 absl::StatusOr<std::unique_ptr<StreamJob>> CalibrationJob::Start(const TensorRequest& request,
                                                                  const Principal& principal, CalibrationStore& store,
-                                                                 const Limits& limits, const Clock& clock) {
+                                                                 const CountKernels& kernels, const Limits& limits,
+                                                                 const Clock& clock) {
   QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
   const Contribution& contribution = *request.contribution;
   QUANTD_ASSIGN_OR_RETURN(const StatisticsConfig config, ParseSessionConfig(contribution.configuration));
@@ -73,17 +74,20 @@ absl::StatusOr<std::unique_ptr<StreamJob>> CalibrationJob::Start(const TensorReq
       std::optional<ContributedStatistics> contributed,
       session->Begin(request.name, contribution.contribution_id, request.dtype, request.shape, clock.Now()));
   auto partial = std::make_shared<Partial>(Partial{std::move(session), std::move(contributed)});
-  return std::unique_ptr<StreamJob>(new CalibrationJob(request, elements, range, std::move(partial), limits, clock));
+  return std::unique_ptr<StreamJob>(
+      new CalibrationJob(request, elements, range, std::move(partial), kernels, limits, clock));
 }
 
 CalibrationJob::CalibrationJob(const TensorRequest& request, uint64_t elements, TensorRequest::Range range,
-                               std::shared_ptr<Partial> partial, const Limits& limits, const Clock& clock)
+                               std::shared_ptr<Partial> partial, const CountKernels& kernels, const Limits& limits,
+                               const Clock& clock)
     : request_(request),
       element_bytes_(SizeBytes(request.dtype)),
       values_bytes_(elements * element_bytes_),
       begin_bytes_(range.begin * element_bytes_),
       end_bytes_(range.end * element_bytes_),
       partial_(std::move(partial)),
+      kernels_(kernels),
       limits_(limits),
       clock_(clock),
       received_end_bytes_(begin_bytes_) {}
@@ -168,8 +172,8 @@ std::shared_ptr<Run> CalibrationJob::RunOf(Batch& batch, uint64_t end_bytes) {
   run_->input_bytes = end_bytes - batch.taken_bytes;
   const std::span<const std::byte> values(batch.region.data + batch.taken_bytes, run_->input_bytes);
   const uint64_t begin_element = (batch.begin_bytes + batch.taken_bytes) / element_bytes_;
-  run_->compute = [partial = partial_, begin_element, values] {
-    if (partial->contributed.has_value()) partial->contributed->statistics.Add(begin_element, values);
+  run_->compute = [partial = partial_, &kernels = kernels_, begin_element, values] {
+    if (partial->contributed.has_value()) partial->contributed->statistics.Add(begin_element, values, kernels);
     return absl::OkStatus();
   };
   batch.taken_bytes = end_bytes;

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/base/clock.h"
+#include "kernels/calibrate/count_kernels.h"
 #include "kernels/scheme/plan.h"
 #include "server/calibration/calibration_store.h"
 #include "server/session/limits.h"
@@ -23,10 +24,10 @@ class CalibrationJob final : public StreamJob {
  public:
   // Joins the session and reserves the memory of the tensor's statistics. Errors: INVALID_CALIBRATION, INVALID_NAME,
   // INVALID_SHAPE, UNALIGNED_RANGE, and those of ParseSessionConfig, CalibrationStore::Join and
-  // CalibrationSession::Begin. `store`, `limits` and `clock` must outlive it and its runs.
+  // CalibrationSession::Begin. All references must outlive it and its runs.
   static absl::StatusOr<std::unique_ptr<StreamJob>> Start(const TensorRequest& request, const Principal& principal,
-                                                          CalibrationStore& store, const Limits& limits,
-                                                          const Clock& clock);
+                                                          CalibrationStore& store, const CountKernels& kernels,
+                                                          const Limits& limits, const Clock& clock);
 
   AcceptInfo Accept() const override;
   Priority priority() const override { return request_.priority; }
@@ -64,7 +65,8 @@ class CalibrationJob final : public StreamJob {
   };
 
   CalibrationJob(const TensorRequest& request, uint64_t elements, TensorRequest::Range range,
-                 std::shared_ptr<Partial> partial, const Limits& limits, const Clock& clock);
+                 std::shared_ptr<Partial> partial, const CountKernels& kernels, const Limits& limits,
+                 const Clock& clock);
 
   absl::Status TakePiece(FrameCursor& cursor);
   std::shared_ptr<Run> RunOf(Batch& batch, uint64_t end_bytes);
@@ -76,6 +78,7 @@ class CalibrationJob final : public StreamJob {
   const uint64_t begin_bytes_;
   const uint64_t end_bytes_;
   const std::shared_ptr<Partial> partial_;
+  const CountKernels& kernels_;
   const Limits& limits_;
   const Clock& clock_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
