@@ -10,6 +10,7 @@
 #include "kernels/calibrate/ranges.h"
 #include "kernels/scheme/scheme.h"
 #include "server/calibration/calibration_errors.h"
+#include "server/calibration/range_words.h"
 
 namespace quantd::server {
 namespace {
@@ -17,21 +18,7 @@ namespace {
 constexpr size_t kTensorsMax = 64;
 
 absl::StatusOr<RangeRequest> RangeRequestOf(const CalibrationReference& reference, const Scheme& scheme) {
-  RangeRequest range;
-  const std::string method = reference.method.empty() ? "minmax" : reference.method;
-  const std::optional<RangeMethod> named = RangeMethodNamed(method);
-  if (!named.has_value()) {
-    return InvalidArgument(reason::kInvalidRangeRequest, "calibration.method is " + InMessage(method) +
-                                                             "; choose minmax, percentile, mse or entropy.");
-  }
-  range.method = *named;
-  if (reference.percentile.has_value()) {
-    if (range.method != RangeMethod::kPercentile) {
-      return InvalidArgument(reason::kInvalidRangeRequest,
-                             "calibration.percentile is only for the method percentile. Leave it out.");
-    }
-    range.percentile = *reference.percentile;
-  }
+  QUANTD_ASSIGN_OR_RETURN(RangeRequest range, ParseRangeWords({reference.method, reference.percentile, "", {}}));
   const bool searches = range.method == RangeMethod::kMse || range.method == RangeMethod::kEntropy;
   if (searches && scheme.grouping != Grouping::kTensor) {
     return InvalidArgument(reason::kInvalidRangeRequest,

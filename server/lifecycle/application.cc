@@ -24,6 +24,7 @@ ServiceOptions OptionsFor(const ServerConfig& config) {
   options.compute_threads = ComputeThreads(config);
   options.spool_directory = config.spool_directory;
   options.limits = config.limits;
+  options.calibration_limits = config.calibration;
   return options;
 }
 

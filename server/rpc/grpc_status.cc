@@ -39,6 +39,11 @@ constexpr std::pair<std::string_view, const char*> kFields[] = {
     {reason::kSegmentTooLong, "pieces.length"},
     {reason::kIncompleteTensor, "last"},
     {reason::kMissingChecksum, "pieces.crc32c"},
+    {reason::kInvalidCalibration, "calibration"},
+    {reason::kInvalidStatisticsConfig, "configuration"},
+    {reason::kIncompatibleStatistics, "header"},
+    {reason::kInvalidRangeRequest, "range"},
+    {reason::kMalformedQcal, "data"},
 };
 
 // Bytes of the UTF-8 character that `text` begins with; 0 if it begins with none. `text` must not be empty.
