@@ -44,6 +44,7 @@ class CalibrationWriter {
   absl::Status Finish();
 
  private:
+  absl::Status Begin();
   absl::Status Emit(std::span<const std::byte> bytes);
 
   const StatisticsConfig config_;
@@ -100,6 +101,7 @@ class CalibrationReader {
 };
 
 // The whole file at once.
+// Empty for names that are empty or too long, or statistics of another configuration.
 std::vector<std::byte> ToQcal(const Calibration& calibration);
 absl::StatusOr<Calibration> FromQcal(std::span<const std::byte> bytes, const CalibrationReadLimits& limits = {});
 

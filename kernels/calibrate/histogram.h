@@ -26,6 +26,7 @@ struct Histogram {
   }
   // Bins that both have count once.
   void Merge(const Histogram& other);
+  size_t MemoryBytes() const { return patterns.capacity() * sizeof(uint16_t) + counts.capacity() * sizeof(uint64_t); }
   bool operator==(const Histogram&) const = default;
 };
 
@@ -39,6 +40,10 @@ struct PatternBounds {
   float farthest;
 };
 PatternBounds BoundsOf(DataType dtype, uint16_t pattern);
+
+// Of a 16-bit type, whose patterns are the values; exact.
+ExactSum SumOf(DataType dtype, const Histogram& histogram);
+ExactSum SumOfSquaresOf(DataType dtype, const Histogram& histogram);
 
 // The numbers of the bins in ascending order of value: negative patterns backwards, then the positive ones.
 std::vector<uint32_t> AscendingOrder(const Histogram& histogram);

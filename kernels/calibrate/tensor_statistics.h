@@ -95,6 +95,7 @@ class TensorStatistics {
   void AddRuns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels);
   void AddColumns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels);
   void AddDistribution(std::span<const std::byte> values, const CountKernels& kernels);
+  void CountRow(uint64_t first_bucket, uint64_t rows, std::span<const std::byte> values, const CountKernels& kernels);
   void FoldColumns();
   void FoldCounters();
   TensorStatistics Compacted() const;
@@ -114,7 +115,8 @@ class TensorStatistics {
   PatternCounters counters_;
   struct Columns {
     std::vector<std::byte> extremes;  // signed_max, unsigned_max, unsigned_min of each bucket
-    uint64_t whole_rows = 0;          // counted, for every bucket
+    std::vector<uint64_t> nonfinite;
+    uint64_t whole_rows = 0;  // counted, for every bucket
   } columns_;
 };
 
