@@ -13,7 +13,7 @@ namespace quantd {
 struct ClipSearchOptions {
   Element target = Element::kInt4;  // an integer or small float
   bool symmetric = true;
-  double norm = 2;  // |error|^norm is summed; 2 costs least
+  double norm = 2;  // in (0, 7]: |error|^norm is summed; 2 costs least
 };
 
 struct ClipResult {
