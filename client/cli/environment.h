@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <istream>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -31,6 +32,7 @@ struct Environment {
   std::function<Interruption()> interruption;
   // A client of that server; one in this process lives as long as the client.
   std::function<absl::StatusOr<std::shared_ptr<Client>>(const ServerChoice&)> connect;
+  std::istream* in = nullptr;  // values that a command was told to read; null: there are none
 };
 
 // What the command line asks for.

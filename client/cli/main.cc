@@ -31,7 +31,8 @@ int main(int argc, char** argv) {
                                        clock,
                                        cancel,
                                        quantd::cli::FirstInterruption,
-                                       ConnectAsToldByEnvironment};
+                                       ConnectAsToldByEnvironment,
+                                       &std::cin};
   const quantd::cli::ExitCode code = quantd::cli::RunCommandLine(argc, argv, environment);
   if (!std::cout.flush()) return static_cast<int>(quantd::cli::ExitCode::kFile);
   return static_cast<int>(code);

@@ -17,20 +17,29 @@ namespace {
 
 constexpr size_t kTensorsMax = 64;
 
-absl::StatusOr<RangeRequest> RangeRequestOf(const CalibrationReference& reference, const Scheme& scheme) {
-  QUANTD_ASSIGN_OR_RETURN(RangeRequest range, ParseRangeWords({reference.method, reference.percentile, "", {}}));
-  const bool searches = range.method == RangeMethod::kMse || range.method == RangeMethod::kEntropy;
-  if (searches && scheme.grouping != Grouping::kTensor) {
+}  // namespace
+
+absl::StatusOr<KnownStatistics> StatisticsFrom(std::span<const TensorStatistics* const> tensors,
+                                               const RangeWords& words, const Plan& plan) {
+  QUANTD_ASSIGN_OR_RETURN(RangeRequest request, ParseRangeWords({words.method, words.percentile, "", {}}));
+  const bool searches = request.method == RangeMethod::kMse || request.method == RangeMethod::kEntropy;
+  if (searches && plan.scheme.grouping != Grouping::kTensor) {
     return InvalidArgument(reason::kInvalidRangeRequest,
                            "the methods mse and entropy find the range of one scale for the tensor, and this scheme "
                            "has others under it. Choose minmax or percentile.");
   }
-  range.target = scheme.element;
-  range.symmetric = scheme.symmetric;
-  return range;
+  request.target = plan.scheme.element;
+  request.symmetric = plan.scheme.symmetric;
+  QUANTD_ASSIGN_OR_RETURN(const Range range, FindSharedRange(tensors, request));
+  KnownStatistics known = plan.known;
+  if (plan.scheme.symmetric) {
+    known.amax = range.Absmax();
+  } else {
+    known.min = range.lowest;
+    known.max = range.highest;
+  }
+  return known;
 }
-
-}  // namespace
 
 absl::StatusOr<KnownStatistics> CalibratedStatistics(const TensorRequest& request, const Principal& principal,
                                                      CalibrationStore& store) {
@@ -49,7 +58,6 @@ absl::StatusOr<KnownStatistics> CalibratedStatistics(const TensorRequest& reques
     return InvalidCalibration("calibration names " + std::to_string(reference.tensors.size()) +
                               " tensors; send at most " + std::to_string(kTensorsMax) + ".");
   }
-  QUANTD_ASSIGN_OR_RETURN(const RangeRequest range_request, RangeRequestOf(reference, scheme));
   QUANTD_ASSIGN_OR_RETURN(const auto session, store.Find(principal, reference.session_id));
   const std::vector<std::string> names =
       reference.tensors.empty() ? std::vector<std::string>{request.name} : reference.tensors;
@@ -60,15 +68,7 @@ absl::StatusOr<KnownStatistics> CalibratedStatistics(const TensorRequest& reques
     owners.push_back(tensor.statistics);
     statistics.push_back(tensor.statistics.get());
   }
-  QUANTD_ASSIGN_OR_RETURN(const Range range, FindSharedRange(statistics, range_request));
-  KnownStatistics known = request.known;
-  if (scheme.symmetric) {
-    known.amax = range.Absmax();
-  } else {
-    known.min = range.lowest;
-    known.max = range.highest;
-  }
-  return known;
+  return StatisticsFrom(statistics, {reference.method, reference.percentile, "", {}}, plan);
 }
 
 }  // namespace quantd::server

@@ -75,7 +75,8 @@ class CommandTest : public ::testing::Test {
                               addresses_.push_back(server.address);
                               cpu_targets_.push_back(server.cpu_target);
                               return client_;
-                            }};
+                            },
+                            &in_};
     return RunCommandLine(static_cast<int>(argv.size()), argv.data(), environment);
   }
 
@@ -106,6 +107,7 @@ class CommandTest : public ::testing::Test {
   Interruption interruption_ = Interruption::kNone;
   bool terminal_ = false;
   std::ostringstream out_, err_;
+  std::istringstream in_;
   std::shared_ptr<FakeClient> client_ = std::make_shared<FakeClient>();
   std::vector<std::string> addresses_, cpu_targets_;
 };
