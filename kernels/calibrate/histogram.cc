@@ -11,10 +11,11 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kWays16 = 4;
-constexpr size_t kWays32 = 2;
+constexpr size_t kWays16 = 2;  // tables, one after the other
 constexpr size_t kSquareWays = 4;
 constexpr size_t kSignsAndExponents = 512;
+// Ahead of the loop, and not to stay in the caches: the tables need them.
+constexpr size_t kPrefetchBytes = 2048;
 constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
 constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
@@ -97,7 +98,7 @@ void PatternCounters::Prepare(DataType dtype) {
   if (in_use_) return;
   in_use_ = true;
   if (dtype == DataType::kFloat32) {
-    packed_.resize(kPatterns * kWays32);
+    packed_.resize(kPatterns);
     low_squares_.resize(kSignsAndExponents * kSquareWays);
     room_ = kRoom32;
   } else {
@@ -106,40 +107,65 @@ void PatternCounters::Prepare(DataType dtype) {
   }
 }
 
-void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
-  const uint64_t count = values.size() / SizeBytes(dtype);
-  room_ -= count;
-  const std::byte* const source = values.data();
-  if (dtype != DataType::kFloat32) {
-    uint32_t* const counts = counts_.data();
-    uint64_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-      const auto four = LoadUnaligned<uint64_t>(source + 2 * i);
-      ++counts[(four & 0xffff) * kWays16];
-      ++counts[(four >> 16 & 0xffff) * kWays16 + 1];
-      ++counts[(four >> 32 & 0xffff) * kWays16 + 2];
-      ++counts[(four >> 48) * kWays16 + 3];
+namespace {
+
+// Equal neighbours in one step: otherwise each would wait for the one before it.
+constexpr bool AllEqual(uint64_t four_words) { return four_words == std::rotl(four_words, 16); }
+
+void Count16(const std::byte* source, uint64_t count, uint32_t* counts) {
+  uint32_t* const others = counts + kPatterns;
+  uint64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const auto first = LoadUnaligned<uint64_t>(source + 2 * i);
+    const auto second = LoadUnaligned<uint64_t>(source + 2 * i + 8);
+    __builtin_prefetch(source + 2 * i + kPrefetchBytes, 0, 0);
+    if (first == second && AllEqual(first)) [[unlikely]] {
+      counts[first & 0xffff] += 8;
+      continue;
     }
-    for (; i < count; ++i) ++counts[size_t{LoadUnaligned<uint16_t>(source + 2 * i)} * kWays16];
-    return;
+    for (const uint64_t four : {first, second}) {
+      ++counts[four & 0xffff];
+      ++others[four >> 16 & 0xffff];
+      ++counts[four >> 32 & 0xffff];
+      ++others[four >> 48];
+    }
   }
-  uint64_t* const packed = packed_.data();
-  uint64_t* const squares = low_squares_.data();
-  const auto count_one = [packed, squares](uint64_t bits, size_t way) {
+  for (; i < count; ++i) ++counts[LoadUnaligned<uint16_t>(source + 2 * i)];
+}
+
+void Count32(const std::byte* source, uint64_t count, uint64_t* packed, uint64_t* squares) {
+  const auto count_times = [packed, squares](uint64_t bits, uint64_t times, size_t way) {
     const uint64_t low = bits & 0xffff;
-    packed[(bits >> 16) * kWays32 + way % kWays32] += (uint64_t{1} << kCountShift) + low;
-    squares[(bits >> 23) * kSquareWays + way] += low * low;
+    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + low);
+    squares[(bits >> 23) * kSquareWays + way] += times * low * low;
   };
   uint64_t i = 0;
   for (; i + 4 <= count; i += 4) {
     const auto first = LoadUnaligned<uint64_t>(source + 4 * i);
     const auto second = LoadUnaligned<uint64_t>(source + 4 * i + 8);
-    count_one(first & 0xffffffff, 0);
-    count_one(first >> 32, 1);
-    count_one(second & 0xffffffff, 2);
-    count_one(second >> 32, 3);
+    __builtin_prefetch(source + 4 * i + kPrefetchBytes, 0, 0);
+    if (first == second && first == std::rotl(first, 32)) [[unlikely]] {
+      count_times(first & 0xffffffff, 4, 0);
+      continue;
+    }
+    count_times(first & 0xffffffff, 1, 0);
+    count_times(first >> 32, 1, 1);
+    count_times(second & 0xffffffff, 1, 2);
+    count_times(second >> 32, 1, 3);
   }
-  for (; i < count; ++i) count_one(LoadUnaligned<uint32_t>(source + 4 * i), 0);
+  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1, 0);
+}
+
+}  // namespace
+
+void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
+  const uint64_t count = values.size() / SizeBytes(dtype);
+  room_ -= count;
+  if (dtype == DataType::kFloat32) {
+    Count32(values.data(), count, packed_.data(), low_squares_.data());
+  } else {
+    Count16(values.data(), count, counts_.data());
+  }
 }
 
 Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
@@ -151,10 +177,11 @@ Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& s
 Histogram PatternCounters::Fold16(DataType dtype, uint64_t& nonfinite) {
   Histogram histogram;
   for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    uint32_t* const ways = &counts_[pattern * kWays16];
-    const uint64_t count = uint64_t{ways[0]} + ways[1] + ways[2] + ways[3];
+    uint32_t& first = counts_[pattern];
+    uint32_t& second = counts_[kPatterns + pattern];
+    const uint64_t count = uint64_t{first} + second;
     if (count == 0) continue;
-    std::fill_n(ways, kWays16, 0);
+    first = second = 0;
     if (IsFinitePattern(dtype, static_cast<uint16_t>(pattern))) {
       histogram.Append(static_cast<uint16_t>(pattern), count);
     } else {
@@ -172,14 +199,10 @@ Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& 
   std::array<Wide, kSignsAndExponents> sums{};
   std::array<Wide, kSignsAndExponents> squares{};
   for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    uint64_t count = 0;
-    uint64_t low_sum = 0;
-    for (size_t way = 0; way < kWays32; ++way) {
-      uint64_t& word = packed_[pattern * kWays32 + way];
-      count += word >> kCountShift;
-      low_sum += word & ((uint64_t{1} << kCountShift) - 1);
-      word = 0;
-    }
+    uint64_t& word = packed_[pattern];
+    const uint64_t count = word >> kCountShift;
+    const uint64_t low_sum = word & ((uint64_t{1} << kCountShift) - 1);
+    word = 0;
     if (count == 0) continue;
     if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
       nonfinite += count;
@@ -214,7 +237,7 @@ size_t PatternCounters::MemoryBytes() const {
 
 size_t PatternCounters::MemoryBytesMax() {
   return std::max(kPatterns * kWays16 * sizeof(uint32_t),
-                  (kPatterns * kWays32 + kSignsAndExponents * kSquareWays) * sizeof(uint64_t));
+                  (kPatterns + kSignsAndExponents * kSquareWays) * sizeof(uint64_t));
 }
 
 }  // namespace quantd

@@ -50,8 +50,8 @@ Range MinMaxOf(const BucketRange& range, bool symmetric) {
 
 // The element of that rank; inside a bin elements are as far from each other as from the bin's ends.
 double AtRank(const std::vector<ValueBin>& bins, uint64_t rank, uint64_t elements) {
-  if (rank == 0) return bins.front().low;
   if (rank + 1 == elements) return bins.back().high;
+  if (rank == 0) return bins.front().low;
   size_t bin = 0;
   for (; rank >= bins[bin].count; ++bin) rank -= bins[bin].count;
   const auto place = static_cast<double>(rank) + 0.5;

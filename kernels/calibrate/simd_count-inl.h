@@ -99,7 +99,7 @@ template <class L, class Values>
 void SimdColumns(const std::byte* values, uint64_t rows, uint64_t columns, uint64_t row_elements,
                  const ColumnArrays& arrays) {
   constexpr size_t kValueBytes = sizeof(typename Values::Bits);
-  constexpr uint64_t kTogether = 4;
+  constexpr uint64_t kTogether = 8;
   uint64_t row = 0;
   for (; row + kTogether <= rows; row += kTogether) {
     SimdRows<L, Values, kTogether>(values + row * row_elements * kValueBytes, columns, row_elements, arrays);

@@ -119,9 +119,10 @@ void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values
   const uint64_t value_bytes = SizeBytes(dtype_);
   const RunFunction run = kernels.run[FloatTypeIndex(dtype_)];
   const uint64_t end = begin + values.size() / value_bytes;
+  RunWalker walker(geometry_, begin);
   while (begin < end) {
-    const uint64_t count = std::min(geometry_.RunEnd(begin), end) - begin;
-    const uint64_t index = geometry_.BucketOf(begin);
+    const uint64_t count = std::min(walker.run_end(), end) - begin;
+    const uint64_t index = walker.bucket();
     Extremes extremes;
     run(values.data(), count, extremes);
     const KeyRange keys = KeysOf(dtype_, extremes);
@@ -135,6 +136,7 @@ void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values
     }
     values = values.subspan(count * value_bytes);
     begin += count;
+    walker.Next();
   }
 }
 
