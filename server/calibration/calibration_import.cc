@@ -5,6 +5,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
+#include "kernels/base/utf8.h"
 #include "server/calibration/calibration_errors.h"
 
 namespace quantd::server {
@@ -38,10 +39,10 @@ CalibrationImport::CalibrationImport(ImportTarget target, Principal principal, C
           }) {}
 
 absl::Status CalibrationImport::TakeTensor(std::string name, TensorStatistics statistics) {
-  if (name.size() > name_bytes_max_) {
-    return InvalidArgument(reason::kInvalidName, "the file has a tensor whose name has " + std::to_string(name.size()) +
-                                                     " bytes; this server takes at most " +
-                                                     std::to_string(name_bytes_max_) + ".");
+  if (name.size() > name_bytes_max_ || !IsUtf8(name)) {
+    return InvalidArgument(reason::kInvalidName, "the file has a tensor whose name is no UTF-8 or has more than " +
+                                                     std::to_string(name_bytes_max_) +
+                                                     " bytes, the most that this server takes.");
   }
   QUANTD_ASSIGN_OR_RETURN(ReservedBytes reserved, (*session_)->Reserve(name, target_.import_id, statistics));
   tensors_.emplace(std::move(name), ContributedStatistics{std::move(statistics), std::move(reserved)});

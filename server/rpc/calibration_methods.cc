@@ -90,7 +90,7 @@ absl::StatusOr<v1::GetCalibrationResponse> CalibrationMethods::Get(const Princip
   }
   const CalibrationInfo info = session->Describe(now);
   *response.mutable_calibration() = ToProto(info, identity_);
-  if (info.readable) {
+  if (info.readable && request.page_token().empty()) {
     QUANTD_ASSIGN_OR_RETURN(const CalibrationDigest digest, DigestOf(session, now));
     response.mutable_digest()->set_size_bytes(digest.size_bytes);
     response.mutable_digest()->set_crc32c(digest.crc32c);

@@ -139,6 +139,16 @@ TEST_F(CalibrationTransferTest, AllOfAFileCountsOrNothing) {
   EXPECT_EQ((*session)->Describe(clock.Now()).tensor_count, 1u);
 }
 
+TEST_F(CalibrationTransferTest, NamesThatNoAnswerCouldCarryAreRefused) {
+  for (const std::string& name : {std::string("\xff"), std::string(513, 'a')}) {
+    Calibration calibration;
+    calibration.tensors.emplace(name, *TensorStatistics::Make({}, DataType::kFloat32, std::vector<uint64_t>{1}));
+    const std::vector<std::byte> bytes = ToQcal(calibration);
+    EXPECT_EQ(ReasonOf(Import("t", "file", {reinterpret_cast<const char*>(bytes.data()), bytes.size()}).status()),
+              reason::kInvalidName);
+  }
+}
+
 TEST_F(CalibrationTransferTest, AnotherConfigurationIsRefused) {
   Contribute("s", "w", "a", {1});
   const std::string bytes = Export("s");
