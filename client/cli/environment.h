@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <istream>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -34,6 +35,7 @@ struct Environment {
   std::function<absl::StatusOr<std::shared_ptr<Client>>(const ServerChoice&)> connect;
   // What `bench` measures that server with.
   std::function<absl::StatusOr<std::unique_ptr<BenchPeers>>(const ServerChoice&)> bench_peers;
+  std::istream* in = nullptr;  // values that a command was told to read; null: there are none
 };
 
 // What the command line asks for.

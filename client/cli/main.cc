@@ -33,7 +33,8 @@ int main(int argc, char** argv) {
       cancel,
       quantd::cli::FirstInterruption,
       [](const auto& server) { return quantd::cli::Connect(AsToldByEnvironment(server)); },
-      [](const auto& server) { return quantd::cli::MakeBenchPeers(AsToldByEnvironment(server)); }};
+      [](const auto& server) { return quantd::cli::MakeBenchPeers(AsToldByEnvironment(server)); },
+      &std::cin};
   const quantd::cli::ExitCode code = quantd::cli::RunCommandLine(argc, argv, environment);
   if (!std::cout.flush()) return static_cast<int>(quantd::cli::ExitCode::kFile);
   return static_cast<int>(code);

@@ -5,9 +5,11 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/calibrated_params.h"
 #include "client/cli/conversion.h"
 #include "client/cli/metadata.h"
 #include "client/cli/params_file.h"
+#include "client/cli/qcal_file.h"
 #include "client/cpp/local_range.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
@@ -55,13 +57,31 @@ absl::StatusOr<TensorParams> ParamsFor(const std::string& path, const std::vecto
   return params;
 }
 
+absl::StatusOr<std::optional<CalibrationChoice>> CalibrationOf(const QuantizeArguments& arguments) {
+  const server::RangeWords words{arguments.range_method, arguments.percentile, "", {}};
+  if (arguments.calibration_path.empty()) {
+    if (words.method.empty() && !words.percentile.has_value()) return std::optional<CalibrationChoice>();
+    return UsageError("--range-method and --percentile belong to --calibration");
+  }
+  if (const auto request = server::ParseRangeWords(words); !request.ok()) {
+    return WithExitCode(request.status(), ExitCode::kUsage);
+  }
+  QUANTD_ASSIGN_OR_RETURN(Calibration calibration, ReadQcalFile(arguments.calibration_path));
+  return std::optional(CalibrationChoice{std::move(calibration), words});
+}
+
 // The sizes of everything that the server will make must be known before the first byte is written: the same plan that
 // the server makes says them.
-absl::StatusOr<ConversionStep> PlanStep(const SafetensorsEntry& entry, const Scheme& scheme,
-                                        const KnownStatistics& known) {
+absl::StatusOr<ConversionStep> PlanStep(const SafetensorsEntry& entry, const Scheme& scheme, KnownStatistics known,
+                                        const std::optional<CalibrationChoice>& calibration) {
   const DataType dtype = *DataTypeNamed(entry.dtype.name);
   absl::StatusOr<Plan> plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known);
   if (!plan.ok()) return Unusable(plan.status(), absl::StrCat("tensor ", Quoted(entry.name), ": "));
+  if (calibration.has_value() && SpoolsValues(*plan)) {
+    QUANTD_ASSIGN_OR_RETURN(known, CalibratedParams(*calibration, entry.name, *plan));
+    plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known);
+    if (!plan.ok()) return Unusable(plan.status(), absl::StrCat("tensor ", Quoted(entry.name), ": "));
+  }
   ConversionStep step{entry.name, dtype, entry.shape, FullyResolved(plan->scheme), {&entry}, {}, known, {}};
   for (const SegmentLayout& segment : plan->WireOutputs()) {
     step.outputs.push_back(
@@ -98,6 +118,17 @@ void AddQuantizeCommand(CLI::App& app, ChosenCommand& chosen) {
                    "Statistics that are known already, by tensor: {\"layer.weight\": {\"offset\": 0.0123}}; also "
                    "global_scale, amax, min, max")
       ->type_name("PARAMS.json");
+  command
+      ->add_option("--calibration", arguments->calibration_path,
+                   "Ranges of whole tensors from this calibration, by tensor, where the scheme has one scale for the "
+                   "tensor or a global one and --params does not say it")
+      ->type_name("FILE.qcal");
+  command
+      ->add_option("--range-method", arguments->range_method,
+                   "With --calibration: minmax, percentile, mse or entropy. Default: minmax")
+      ->type_name("METHOD");
+  command->add_option("--percentile", arguments->percentile, "With --range-method percentile. Default: 99.99")
+      ->type_name("P");
   command->add_flag("--metrics", arguments->metrics,
                     "Also report how far the decoded values are from the values: mean squared error, largest error, "
                     "signal to noise. The file stays the same");
@@ -118,6 +149,8 @@ absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environ
   QUANTD_ASSIGN_OR_RETURN(const auto selected, SelectTensors((*input)->tensors(), *converted, arguments.selection));
   QUANTD_ASSIGN_OR_RETURN(const TensorParams params, ParamsFor(arguments.params_path, selected));
 
+  QUANTD_ASSIGN_OR_RETURN(const std::optional<CalibrationChoice> calibration, CalibrationOf(arguments));
+
   Conversion conversion{Conversion::Kind::kQuantize, arguments.input_path, arguments.output_path, input->get(), {}, {},
                         (*input)->metadata(),        arguments.metrics};
   std::set<const SafetensorsEntry*> chosen(selected.begin(), selected.end());
@@ -127,8 +160,9 @@ absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environ
       continue;
     }
     const auto known = params.find(entry.name);
-    QUANTD_ASSIGN_OR_RETURN(ConversionStep step,
-                            PlanStep(entry, scheme, known == params.end() ? KnownStatistics{} : known->second));
+    QUANTD_ASSIGN_OR_RETURN(
+        ConversionStep step,
+        PlanStep(entry, scheme, known == params.end() ? KnownStatistics{} : known->second, calibration));
     (*converted)[entry.name] = {step.scheme, step.values_dtype, step.shape};
     conversion.steps.push_back(std::move(step));
   }

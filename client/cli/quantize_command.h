@@ -1,6 +1,7 @@
 // quantctl quantize: float tensors of a safetensors file become codes and scales.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct QuantizeArguments {
   std::vector<std::string> settings;  // KEY=VALUE
   SelectionArguments selection;
   std::string params_path;
+  std::string calibration_path;
+  std::string range_method;
+  std::optional<double> percentile;
   bool metrics = false;
   CallArguments call;
   bool json = false;

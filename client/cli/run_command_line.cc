@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/bench_command.h"
+#include "client/cli/calibrate_command.h"
 #include "client/cli/compare_command.h"
 #include "client/cli/dequantize_command.h"
 #include "client/cli/info_command.h"
@@ -58,13 +59,14 @@ void PrintError(const absl::Status& status, ExitCode code, bool json, Environmen
 }  // namespace
 
 ExitCode RunCommandLine(int argc, const char* const* argv, Environment& environment) {
-  CLI::App app("Quantize, dequantize and compare tensors of safetensors files", "quantctl");
+  CLI::App app("Quantize, dequantize, calibrate and compare tensors of safetensors files", "quantctl");
   app.footer(kExitCodeHelp);
   app.set_version_flag("--version", "quantctl " QUANTD_VERSION);
   app.require_subcommand(1);
   ChosenCommand chosen;
   AddQuantizeCommand(app, chosen);
   AddDequantizeCommand(app, chosen);
+  AddCalibrateCommand(app, chosen);
   AddCompareCommand(app, chosen);
   AddSchemesCommand(app, chosen);
   AddInfoCommand(app, chosen);

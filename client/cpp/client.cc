@@ -8,11 +8,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/calibration_calls.h"
 #include "client/cpp/channel_pool.h"
 #include "client/cpp/grpc_status.h"
 #include "client/cpp/joined_segments.h"
 #include "client/cpp/many_tensors.h"
 #include "client/cpp/memory_sink.h"
+#include "client/cpp/null_sink.h"
 #include "client/cpp/pipeline.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/split_run.h"
@@ -119,6 +121,48 @@ class GrpcClient final : public Client {
         options, [&](size_t i, const CallOptions& own) { return Dequantize(tensors[i], dtype, own); });
   }
 
+  absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
+                                    const CallOptions& options) override {
+    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, CalibrateTask(tensor, contribution, options));
+    NullSink nothing;
+    return RunOnOne(BulkMethod::kCalibrate, task, nothing, options);
+  }
+
+  absl::Status ExportCalibration(const std::string& session_id,
+                                 const std::function<absl::Status(std::span<const std::byte>)>& sink,
+                                 const CallOptions& options) override {
+    return CallStream(options, [&](Stub& stub, grpc::ClientContext& context) {
+      return ExportOnce(stub, context, session_id, sink, options.cancel);
+    });
+  }
+
+  absl::StatusOr<ImportOutcome> ImportCalibration(const std::string& session_id, const std::string& import_id,
+                                                  std::span<const std::byte> qcal, uint32_t expected_contributions,
+                                                  const CallOptions& options) override {
+    v1::ImportTarget target;
+    target.set_session_id(session_id);
+    target.set_import_id(import_id);
+    target.set_expected_contributions(expected_contributions);
+    ImportOutcome outcome;
+    QUANTD_RETURN_IF_ERROR(CallStream(options, [&](Stub& stub, grpc::ClientContext& context) {
+      return ImportOnce(stub, context, target, qcal, options.cancel, outcome);
+    }));
+    return outcome;
+  }
+
+  absl::StatusOr<CalibrationState> DescribeCalibration(const std::string& session_id) override {
+    return Calibrations().Describe(session_id);
+  }
+  absl::StatusOr<CalibrationResults> GetCalibration(const std::string& session_id,
+                                                    const CalibrationQuery& query) override {
+    return Calibrations().Get(session_id, query);
+  }
+  absl::StatusOr<CalibrationState> SealCalibration(const std::string& session_id) override {
+    return Calibrations().Seal(session_id);
+  }
+  absl::StatusOr<std::vector<CalibrationState>> ListCalibrations() override { return Calibrations().List(); }
+  absl::Status DeleteCalibration(const std::string& session_id) override { return Calibrations().Delete(session_id); }
+
   absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() override {
     v1::ListSchemesResponse response;
     QUANTD_RETURN_IF_ERROR(CallUnary([&](grpc::ClientContext& context) {
@@ -138,9 +182,26 @@ class GrpcClient final : public Client {
   }
 
  private:
-  std::unique_ptr<v1::QuantizationService::Stub> NewStub() {
-    return v1::QuantizationService::NewStub(channels_.Take(1).front().channel());
+  using Stub = v1::QuantizationService::Stub;
+
+  CalibrationCalls Calibrations() {
+    return {[this](const std::function<grpc::Status(Stub&, grpc::ClientContext&)>& call) {
+      return CallUnary([&](grpc::ClientContext& context) { return call(*NewStub(), context); });
+    }};
   }
+
+  absl::Status CallStream(const CallOptions& options,
+                          const std::function<AttemptResult(Stub&, grpc::ClientContext&)>& attempt) {
+    const absl::Time deadline = absl::Now() + options.timeout;
+    const std::vector<ChannelPool::Lease> leases = channels_.Take(1);
+    return RunWithRetries(options_.retry, RetryWorld(deadline, options.cancel), [&] {
+      grpc::ClientContext context;
+      if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+      return attempt(*v1::QuantizationService::NewStub(leases.front().channel()), context);
+    });
+  }
+
+  std::unique_ptr<Stub> NewStub() { return v1::QuantizationService::NewStub(channels_.Take(1).front().channel()); }
 
   // What this client expects of the server; nothing if it does not know the scheme, which the server may.
   static std::optional<Plan> LocalPlan(const SchemeRequest& request, Direction direction, DataType dtype,

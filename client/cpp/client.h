@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cpp/calibration.h"
 #include "kernels/base/data_type.h"
 #include "kernels/scheme/plan.h"
 #include "kernels/scheme/scheme.h"
@@ -74,6 +75,8 @@ struct Summary {
   std::optional<float> lowest, highest;  // of schemes with zero points
   uint64_t nonfinite_count = 0;
   std::optional<ErrorMetrics> errors;                                 // Quantize, if asked for
+  std::optional<bool> counted;                                        // Calibrate; false: it had been counted before
+  uint64_t contributions = 0;                                         // Calibrate: of this tensor, which count
   absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server; of the last connection
   std::string device;
 };
@@ -132,6 +135,7 @@ enum class CallPriority : uint8_t { kLow, kNormal, kHigh };
 struct CallOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for the whole call, retries included
   KnownStatistics statistics;                         // Quantize: of the whole tensor, what is known
+  std::optional<CalibrationReference> calibration;    // Quantize: what of `statistics` a calibration gives
   bool error_metrics = false;                         // Quantize: Summary.errors
   DevicePreference device = DevicePreference::kAuto;
   CallPriority priority = CallPriority::kNormal;
@@ -228,7 +232,33 @@ class Client {
   virtual std::vector<absl::StatusOr<Tensor>> DequantizeAll(std::span<const QuantizedTensorView> tensors,
                                                             DataType dtype, const CallOptions& options = {}) = 0;
 
-  // Both give up after 30 s, retries included: DEADLINE_EXCEEDED.
+  // Adds the tensor's statistics to a session, which the first one creates. After a broken connection it is sent again
+  // from the start: the contribution id makes sure that it counts once.
+  virtual absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
+                                            const CallOptions& options = {}) = 0;
+  // The session's statistics as a `.qcal` file, part by part, on the calling thread; `sink`'s error ends it. Begun anew
+  // after a broken connection only if `sink` has got nothing. Of `options`: timeout, cancel.
+  virtual absl::Status ExportCalibration(const std::string& session_id,
+                                         const std::function<absl::Status(std::span<const std::byte>)>& sink,
+                                         const CallOptions& options = {}) = 0;
+  // Merges a `.qcal` file into the session, which is created if there is none. Sent again after a broken connection:
+  // the import id makes sure that it counts once. Of `options`: timeout, cancel.
+  virtual absl::StatusOr<ImportOutcome> ImportCalibration(const std::string& session_id, const std::string& import_id,
+                                                          std::span<const std::byte> qcal,
+                                                          uint32_t expected_contributions = 0,
+                                                          const CallOptions& options = {}) = 0;
+
+  // These and the next ones give up after 30 s for each request, retries included: DEADLINE_EXCEEDED.
+  // The session as it is now, and no results.
+  virtual absl::StatusOr<CalibrationState> DescribeCalibration(const std::string& session_id) = 0;
+  // Results, in as many requests as they take.
+  virtual absl::StatusOr<CalibrationResults> GetCalibration(const std::string& session_id,
+                                                            const CalibrationQuery& query) = 0;
+  virtual absl::StatusOr<CalibrationState> SealCalibration(const std::string& session_id) = 0;
+  // All of the caller's sessions.
+  virtual absl::StatusOr<std::vector<CalibrationState>> ListCalibrations() = 0;
+  virtual absl::Status DeleteCalibration(const std::string& session_id) = 0;
+
   virtual absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() = 0;
   virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;
 };

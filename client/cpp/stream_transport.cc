@@ -23,8 +23,15 @@ constexpr size_t kReceivedFramesMax = 4;
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
 const char* PathOf(BulkMethod method) {
-  return method == BulkMethod::kQuantize ? "/quantd.v1.QuantizationService/Quantize"
-                                         : "/quantd.v1.QuantizationService/Dequantize";
+  switch (method) {
+    case BulkMethod::kQuantize:
+      return "/quantd.v1.QuantizationService/Quantize";
+    case BulkMethod::kDequantize:
+      return "/quantd.v1.QuantizationService/Dequantize";
+    case BulkMethod::kCalibrate:
+      return "/quantd.v1.QuantizationService/Calibrate";
+  }
+  return "";
 }
 
 // Every field of the lower part is guarded by mutex_. gRPC's reactions run on its threads; one read and one write are

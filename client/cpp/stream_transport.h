@@ -46,7 +46,7 @@ class StreamTransport {
   virtual StreamEnd Finish() = 0;
 };
 
-enum class BulkMethod : uint8_t { kQuantize, kDequantize };
+enum class BulkMethod : uint8_t { kQuantize, kDequantize, kCalibrate };
 
 // Starts a stream on the channel. It ends by itself, with DEADLINE_EXCEEDED, at the deadline.
 std::unique_ptr<StreamTransport> OpenStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method,

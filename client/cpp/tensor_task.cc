@@ -59,9 +59,22 @@ absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRe
   task.header = MakeHeader(tensor.name, tensor.dtype, tensor.shape, scheme, options);
   FillStatistics(options.statistics, task.header);
   task.header.set_error_metrics(options.error_metrics);
+  if (options.calibration.has_value()) Fill(*options.calibration, *task.header.mutable_calibration());
   task.inputs = {{std::string(kValuesSegment), tensor.values}};
   task.window_before_accept_bytes = kInitialWindowBytes;
   task.frame_data_bytes = options.frame_data_bytes;
+  return task;
+}
+
+absl::StatusOr<TensorTask> CalibrateTask(const TensorView& tensor, const CalibrationContribution& contribution,
+                                         const CallOptions& options) {
+  CallOptions plain = options;
+  plain.statistics = {};
+  plain.calibration.reset();
+  plain.error_metrics = false;
+  QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, {}, plain));
+  task.header.clear_scheme();
+  Fill(contribution, *task.header.mutable_contribution());
   return task;
 }
 

@@ -6,10 +6,12 @@
 
 namespace quantd {
 
-// Both point into the tensor's memory. INVALID_ARGUMENT: options out of range (reason empty), INVALID_DTYPE, or
+// They point into the tensor's memory. INVALID_ARGUMENT: options out of range (reason empty), INVALID_DTYPE, or
 // INVALID_SHAPE where shape, type and bytes do not fit together.
 absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRequest& scheme,
                                         const CallOptions& options);
+absl::StatusOr<TensorTask> CalibrateTask(const TensorView& tensor, const CalibrationContribution& contribution,
+                                         const CallOptions& options);
 absl::StatusOr<TensorTask> DequantizeTask(const QuantizedTensorView& tensor, DataType dtype,
                                           const CallOptions& options);
 

@@ -48,6 +48,8 @@ Summary FromWire(const v1::Summary& summary) {
           .highest = summary.has_highest() ? std::optional(summary.highest()) : std::nullopt,
           .nonfinite_count = summary.nonfinite_count(),
           .errors = summary.has_errors() ? std::optional(FromWire(summary.errors())) : std::nullopt,
+          .counted = summary.has_calibration() ? std::optional(summary.calibration().counted()) : std::nullopt,
+          .contributions = summary.calibration().contributions(),
           .receive_time = absl::Nanoseconds(times.receive_ns()),
           .queue_time = absl::Nanoseconds(times.queue_ns()),
           .compute_time = absl::Nanoseconds(times.compute_ns()),
@@ -89,6 +91,63 @@ SchemeDescription FromWire(const v1::SchemeDescription& description) {
     result.overrides.push_back({wire.name(), {wire.values().begin(), wire.values().end()}, wire.default_value()});
   }
   return result;
+}
+
+CalibrationState FromWire(const v1::Calibration& calibration) {
+  return {.session_id = calibration.session_id(),
+          .configuration = {calibration.configuration().begin(), calibration.configuration().end()},
+          .expected_contributions = calibration.expected_contributions(),
+          .sealed = calibration.sealed(),
+          .readable = calibration.readable(),
+          .tensor_count = calibration.tensor_count(),
+          .contribution_count = calibration.contribution_count(),
+          .memory_bytes = calibration.memory_bytes(),
+          .expires_in = absl::Milliseconds(calibration.expires_in_ms()),
+          .server_instance = calibration.server_instance(),
+          .epoch = calibration.epoch()};
+}
+
+CalibratedRange FromWire(const v1::CalibratedRange& range) { return {range.lowest(), range.highest()}; }
+
+CalibratedTensor FromWire(const v1::CalibratedTensor& tensor) {
+  CalibratedTensor result{.name = tensor.name(),
+                          .dtype = static_cast<DataType>(tensor.dtype()),
+                          .contributions = tensor.contributions(),
+                          .count = tensor.count(),
+                          .nonfinite_count = tensor.nonfinite_count(),
+                          .min = {tensor.min().begin(), tensor.min().end()},
+                          .max = {tensor.max().begin(), tensor.max().end()},
+                          .absmax = {tensor.absmax().begin(), tensor.absmax().end()},
+                          .ranges = {},
+                          .importance = {tensor.importance().begin(), tensor.importance().end()}};
+  for (const v1::CalibratedRange& range : tensor.ranges()) result.ranges.push_back(FromWire(range));
+  return result;
+}
+
+void Fill(const CalibrationContribution& contribution, v1::Contribution& wire) {
+  wire.set_session_id(contribution.session_id);
+  wire.mutable_configuration()->insert(contribution.configuration.begin(), contribution.configuration.end());
+  wire.set_contribution_id(contribution.contribution_id);
+  wire.set_expected_contributions(contribution.expected_contributions);
+}
+
+void Fill(const CalibrationReference& reference, v1::CalibrationReference& wire) {
+  wire.set_session_id(reference.session_id);
+  wire.mutable_tensors()->Add(reference.tensors.begin(), reference.tensors.end());
+  wire.set_method(reference.method);
+  if (reference.percentile.has_value()) wire.set_percentile(*reference.percentile);
+}
+
+void Fill(const CalibrationQuery& query, v1::GetCalibrationRequest& wire) {
+  wire.mutable_tensors()->Add(query.tensors.begin(), query.tensors.end());
+  wire.set_fused(query.fused);
+  wire.set_importance(query.importance);
+  if (!query.ranges && !query.fused) return;
+  v1::RangeMethod& range = *wire.mutable_range();
+  range.set_method(query.method);
+  range.set_target(query.target);
+  if (query.percentile.has_value()) range.set_percentile(*query.percentile);
+  if (query.symmetric.has_value()) range.set_symmetric(*query.symmetric);
 }
 
 absl::StatusOr<SegmentView> FromWire(const v1::Segment& segment) {

@@ -25,7 +25,7 @@ using nlohmann::json;
 
 absl::Status InFile(const std::string& problem) { return absl::InvalidArgumentError("configuration file: " + problem); }
 
-bool IsSize(const std::string& key) { return key.find("_bytes") != std::string::npos; }
+bool IsSize(const std::string& key) { return key == "bytes_max" || key.find("_bytes") != std::string::npos; }
 
 // "4MiB" as a number of bytes.
 std::optional<uint64_t> ParseSize(std::string_view text) {
@@ -133,6 +133,22 @@ void FillLimits(const Limits& from, config::v1::Limits& to) {
   to.set_load_bytes_per_principal_max(from.load_bytes_per_principal_max);
 }
 
+void ApplyCalibration(const config::v1::Calibration& from, CalibrationLimits& to) {
+  if (from.has_session_bytes_max()) to.session_bytes_max = from.session_bytes_max();
+  if (from.has_bytes_max()) to.bytes_max = from.bytes_max();
+  if (from.has_sessions_max()) to.sessions_max = from.sessions_max();
+  if (from.has_sessions_per_principal_max()) to.sessions_per_principal_max = from.sessions_per_principal_max();
+  if (from.has_ttl()) to.ttl = FromProto(from.ttl());
+}
+
+void FillCalibration(const CalibrationLimits& from, config::v1::Calibration& to) {
+  to.set_session_bytes_max(from.session_bytes_max);
+  to.set_bytes_max(from.bytes_max);
+  to.set_sessions_max(from.sessions_max);
+  to.set_sessions_per_principal_max(from.sessions_per_principal_max);
+  *to.mutable_ttl() = ToProto(from.ttl);
+}
+
 absl::Status ApplyGpu(const config::v1::Gpu& from, GpuConfig& to) {
   if (from.has_mode()) {
     QUANTD_ASSIGN_OR_RETURN(to.mode, ValueNamed("gpu.mode", from.mode(), kGpuModeNames));
@@ -180,6 +196,7 @@ config::v1::ServerConfig ToProto(const ServerConfig& config) {
     entry.set_weight(principal.weight);
   }
   FillGpu(config.gpu, *message.mutable_gpu());
+  FillCalibration(config.calibration, *message.mutable_calibration());
   message.mutable_logging()->set_level(NameOf(config.log_level, kLogLevelNames));
   message.mutable_logging()->set_format(NameOf(config.log_format, kLogFormatNames));
   *message.mutable_drain()->mutable_delay() = ToProto(config.drain_delay);
@@ -243,6 +260,7 @@ absl::StatusOr<ServerConfig> ApplyToml(const std::string& text, ServerConfig bas
     base.principals.push_back({principal.name(), principal.has_weight() ? principal.weight() : 1});
   }
   QUANTD_RETURN_IF_ERROR(ApplyGpu(message.gpu(), base.gpu));
+  ApplyCalibration(message.calibration(), base.calibration);
   if (message.logging().has_level()) {
     QUANTD_ASSIGN_OR_RETURN(base.log_level, ValueNamed("logging.level", message.logging().level(), kLogLevelNames));
   }

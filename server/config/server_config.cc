@@ -43,6 +43,12 @@ absl::Status ValidateLimits(const Limits& limits) {
   return absl::Status(status.code(), "limits." + std::string(status.message()));
 }
 
+absl::Status ValidateCalibration(const CalibrationLimits& limits) {
+  const absl::Status status = Validate(limits);
+  if (status.ok()) return absl::OkStatus();
+  return absl::Status(status.code(), "calibration." + std::string(status.message()));
+}
+
 std::optional<uint32_t> OctalMode(std::string_view text) {
   uint32_t mode = 0;
   const char* const end = text.data() + text.size();
@@ -109,6 +115,7 @@ absl::Status Validate(const ServerConfig& config) {
   QUANTD_RETURN_IF_ERROR(CheckRange("transport_bytes_max", config.transport_bytes_max, 64 * kMiB, 64 * kGiB));
   QUANTD_RETURN_IF_ERROR(ValidateLimits(config.limits));
   QUANTD_RETURN_IF_ERROR(ValidatePrincipals(config.principals));
+  QUANTD_RETURN_IF_ERROR(ValidateCalibration(config.calibration));
   QUANTD_RETURN_IF_ERROR(ValidateGpu(config.gpu));
   QUANTD_RETURN_IF_ERROR(CheckRange("drain.delay", config.drain_delay, absl::ZeroDuration(), absl::Minutes(10)));
   return CheckRange("drain.deadline", config.drain_deadline, absl::ZeroDuration(), absl::Hours(1));

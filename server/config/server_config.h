@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/calibration/calibration_limits.h"
 #include "server/session/limits.h"
 
 namespace quantd::server {
@@ -51,6 +52,7 @@ struct ServerConfig {
   uint64_t transport_bytes_max = 512u << 20;
   Limits limits;
   std::vector<PrincipalConfig> principals;
+  CalibrationLimits calibration;
   GpuConfig gpu;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

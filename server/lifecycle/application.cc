@@ -26,6 +26,7 @@ ServiceOptions OptionsFor(const ServerConfig& config) {
   options.limits = EffectiveLimits(config);
   for (const PrincipalConfig& principal : config.principals)
     options.principal_weights[principal.name] = principal.weight;
+  options.calibration_limits = config.calibration;
   return options;
 }
 

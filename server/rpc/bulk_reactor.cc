@@ -12,7 +12,6 @@ BulkReactor::BulkReactor(Context context, const SessionEnvironment& environment,
     : context_(context),
       principal_(std::move(principal)),
       ticket_(std::move(ticket)),
-      method_(environment.direction == Direction::kQuantize ? "Quantize" : "Dequantize"),
       peer_(context.rpc.peer()),
       started_at_(context.clock.Now()),
       session_(std::make_shared<StreamSession>(environment, *this)) {
@@ -59,7 +58,7 @@ void BulkReactor::OnDone() {
   context_.registry.Remove(session_);
   ticket_.reset();  // before the log says that the stream is over
   const StreamTotals totals = session_->totals();
-  context_.log.Record({.method = method_,
+  context_.log.Record({.method = context_.method,
                        .peer = peer_,
                        .principal = principal_.name,
                        .status = status_,

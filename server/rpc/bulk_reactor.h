@@ -29,6 +29,7 @@ class SessionRegistry {
 class BulkReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>, public StreamIo {
  public:
   struct Context {
+    const char* method;
     grpc::CallbackServerContext& rpc;
     const AcceptConstants& constants;
     const Clock& clock;
@@ -54,7 +55,6 @@ class BulkReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
   const Context context_;
   const Principal principal_;
   std::optional<Admission::Ticket> ticket_;
-  const std::string method_;
   const std::string peer_;  // gRPC forgets it once the connection is gone
   const absl::Time started_at_;
   const std::shared_ptr<StreamSession> session_;

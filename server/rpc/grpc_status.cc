@@ -9,6 +9,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
+#include "kernels/base/utf8.h"
 #include "server/session/retry_delay.h"
 
 namespace quantd::server {
@@ -41,28 +42,18 @@ constexpr std::pair<std::string_view, const char*> kFields[] = {
     {reason::kSegmentTooLong, "pieces.length"},
     {reason::kIncompleteTensor, "last"},
     {reason::kMissingChecksum, "pieces.crc32c"},
+    {reason::kInvalidCalibration, "calibration"},
+    {reason::kInvalidStatisticsConfig, "configuration"},
+    {reason::kIncompatibleStatistics, "header"},
+    {reason::kInvalidRangeRequest, "range"},
+    {reason::kMalformedQcal, "data"},
 };
-
-// Bytes of the UTF-8 character that `text` begins with; 0 if it begins with none. `text` must not be empty.
-size_t CharacterBytes(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t bytes = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  if (first < 0xc2 || first > 0xf4 || text.size() < bytes) return 0;
-  for (size_t i = 1; i < bytes; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
-  const bool surrogate_or_beyond = (first == 0xed && byte(1) > 0x9f) || (first == 0xf4 && byte(1) > 0x8f);
-  return overlong || surrogate_or_beyond ? 0 : bytes;
-}
 
 // Cut between characters; what is no UTF-8 becomes '?'. Clients refuse a message with anything else in a string.
 std::string Cut(std::string_view text, size_t bytes_max) {
   std::string clean;
   while (!text.empty()) {
-    const size_t bytes = CharacterBytes(text);
+    const size_t bytes = Utf8CharacterBytes(text);
     const std::string_view character = bytes == 0 ? "?" : text.substr(0, bytes);
     if (clean.size() + character.size() > bytes_max) break;
     clean += character;

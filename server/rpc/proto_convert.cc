@@ -27,6 +27,20 @@ KnownStatistics ToKnownStatistics(const v1::Statistics& statistics) {
   return known;
 }
 
+CalibrationReference ToReference(const v1::CalibrationReference& reference) {
+  CalibrationReference result{
+      reference.session_id(), {reference.tensors().begin(), reference.tensors().end()}, reference.method(), {}};
+  if (reference.has_percentile()) result.percentile = reference.percentile();
+  return result;
+}
+
+Contribution ToContribution(const v1::Contribution& contribution) {
+  return {contribution.session_id(),
+          {contribution.configuration().begin(), contribution.configuration().end()},
+          contribution.contribution_id(),
+          contribution.expected_contributions()};
+}
+
 absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
   TensorRequest request;
   request.name = header.name();
@@ -53,6 +67,8 @@ absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
                           : header.checksum_kind() == v1::CHECKSUM_KIND_NONE ? ChecksumKind::kNone
                                                                              : ChecksumKind::kWherePresent;
   request.error_metrics = header.error_metrics();
+  if (header.has_calibration()) request.calibration = ToReference(header.calibration());
+  if (header.has_contribution()) request.contribution = ToContribution(header.contribution());
   return request;
 }
 
@@ -101,6 +117,10 @@ void Fill(const SummaryInfo& summary, v1::Summary& proto) {
     errors.set_mean_squared_error(summary.errors->mean_squared_error);
     errors.set_max_error(summary.errors->max_error);
     errors.set_snr_db(summary.errors->snr_db);
+  }
+  if (summary.calibration.has_value()) {
+    proto.mutable_calibration()->set_counted(summary.calibration->counted);
+    proto.mutable_calibration()->set_contributions(summary.calibration->contributions);
   }
 }
 

@@ -18,12 +18,12 @@ struct AcceptConstants {
   uint64_t epoch = 0;
 };
 
-// A frame of either bulk method: both have the same fields. The frame's data stays in the buffer's slices, which the
+// A frame of any bulk method: all have the same fields. The frame's data stays in the buffer's slices, which the
 // result keeps. INVALID_ARGUMENT with reason MALFORMED_FRAME or FRAME_TOO_LARGE. What is wrong with a header is in the
 // header's own status: it fails one tensor only.
 absl::StatusOr<RequestFrame> ToRequestFrame(const grpc::ByteBuffer& buffer);
 
-// A response of either bulk method. More than 64 KiB of data go by reference and keep their slots until the transport
+// A response of any bulk method. More than 64 KiB of data go by reference and keep their slots until the transport
 // is done; less is copied, so that a slow reader keeps no slot for it.
 grpc::ByteBuffer ToByteBuffer(const ResponseFrame& frame, const AcceptConstants& constants);
 

@@ -11,9 +11,16 @@
 #include "grpcpp/server_context.h"
 #include "kernels/base/error.h"
 #include "kernels/base/status_macros.h"
+#include "kernels/calibrate/count_kernels.h"
 #include "proto/codec/frame_codec.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
+#include "server/calibration/calibrated_statistics.h"
+#include "server/calibration/calibration_errors.h"
+#include "server/calibration/calibration_job.h"
+#include "server/calibration/calibration_store.h"
 #include "server/rpc/bulk_reactor.h"
+#include "server/rpc/calibration_methods.h"
+#include "server/rpc/calibration_streams.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/server_info.h"
 #include "server/session/admission.h"
@@ -23,6 +30,7 @@
 #include "server/session/load_budget.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
+#include "server/session/tensor_job.h"
 
 namespace quantd::server {
 namespace {
@@ -31,9 +39,35 @@ namespace {
 constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 365);
 
 // Bulk methods take and give raw bytes, the others messages.
-using GrpcService = v1::QuantizationService::WithRawCallbackMethod_Quantize<
-    v1::QuantizationService::WithRawCallbackMethod_Dequantize<v1::QuantizationService::WithCallbackMethod_ListSchemes<
-        v1::QuantizationService::WithCallbackMethod_GetServerInfo<v1::QuantizationService::Service>>>>;
+using QS = v1::QuantizationService;
+using BulkMethods = QS::WithRawCallbackMethod_Quantize<
+    QS::WithRawCallbackMethod_Dequantize<QS::WithRawCallbackMethod_Calibrate<QS::Service>>>;
+using CalibrationCalls = QS::WithCallbackMethod_GetCalibration<QS::WithCallbackMethod_SealCalibration<
+    QS::WithCallbackMethod_ListCalibrations<QS::WithCallbackMethod_DeleteCalibration<
+        QS::WithCallbackMethod_ExportCalibration<QS::WithCallbackMethod_ImportCalibration<BulkMethods>>>>>>;
+using GrpcService = QS::WithCallbackMethod_ListSchemes<QS::WithCallbackMethod_GetServerInfo<CalibrationCalls>>;
+
+enum class BulkMethod : uint8_t { kQuantize, kDequantize, kCalibrate };
+
+const char* NameOf(BulkMethod method) {
+  switch (method) {
+    case BulkMethod::kQuantize:
+      return "Quantize";
+    case BulkMethod::kDequantize:
+      return "Dequantize";
+    case BulkMethod::kCalibrate:
+      return "Calibrate";
+  }
+  return "";
+}
+
+// The loops of the backend's own instruction set, so that cpu_target counts for both.
+const CountKernels& CountKernelsFor(const Backend& backend) {
+  for (const CountKernels* kernels : SupportedCountKernels()) {
+    if (kernels->target == backend.target()) return *kernels;
+  }
+  return BestCountKernels();
+}
 
 Principal PrincipalOf(const grpc::CallbackServerContext& rpc, const std::map<std::string, uint32_t>& weights) {
   Principal principal;
@@ -86,11 +120,12 @@ class OpenSessions final : public SessionRegistry {
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Looks at all sessions several times in every stall_max.
+// Looks at all streams several times in every stall_max, and at what has expired.
 class StallWatch {
  public:
-  StallWatch(const OpenSessions& sessions, absl::Duration stall_max)
-      : period_(std::clamp(stall_max / 4, absl::Milliseconds(5), absl::Seconds(1))),
+  StallWatch(const OpenSessions& sessions, CalibrationStore& calibrations, absl::Duration stall_max)
+      : calibrations_(calibrations),
+        period_(std::clamp(stall_max / 4, absl::Milliseconds(5), absl::Seconds(1))),
         thread_([this, &sessions] { Watch(sessions); }) {}
   ~StallWatch() {
     ending_.Notify();
@@ -100,10 +135,12 @@ class StallWatch {
  private:
   void Watch(const OpenSessions& sessions) {
     while (!ending_.WaitForNotificationWithTimeout(period_)) {
+      calibrations_.DropExpired();
       for (const auto& session : sessions.Snapshot()) session->CheckStall();
     }
   }
 
+  CalibrationStore& calibrations_;
   const absl::Duration period_;
   absl::Notification ending_;
   std::thread thread_;
@@ -118,13 +155,16 @@ class Service final : public QuantizationService, private GrpcService {
         clock_(clock),
         log_(log),
         admission_(options_.limits),
+        calibrations_(options_.calibration_limits, clock),
+        calibration_methods_(calibrations_, Identity()),
+        count_kernels_(CountKernelsFor(backend)),
         spool_budget_({.directory = options.spool_directory,
                        .bytes_max = options.limits.spool_bytes_max,
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
         credit_budget_(options.limits.windows_bytes_max),
         load_budget_(options_.limits, options.compute_threads),
         compute_pool_(options.compute_threads),
-        stall_watch_(open_sessions_, options.limits.stall_max) {}
+        stall_watch_(open_sessions_, calibrations_, options.limits.stall_max) {}
 
   // Slots that gRPC still holds keep the arena, but must not look for somebody who waits.
   ~Service() override {
@@ -160,14 +200,15 @@ class Service final : public QuantizationService, private GrpcService {
  private:
   using BidiReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  BidiReactor* Quantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, Direction::kQuantize); }
-  BidiReactor* Dequantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, Direction::kDequantize); }
+  BidiReactor* Quantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, BulkMethod::kQuantize); }
+  BidiReactor* Dequantize(grpc::CallbackServerContext* rpc) override { return Open(*rpc, BulkMethod::kDequantize); }
+  BidiReactor* Calibrate(grpc::CallbackServerContext* rpc) override { return Open(*rpc, BulkMethod::kCalibrate); }
 
-  BidiReactor* Open(grpc::CallbackServerContext& rpc, Direction direction) {
+  BidiReactor* Open(grpc::CallbackServerContext& rpc, BulkMethod method) {
     Principal principal = PrincipalOf(rpc, options_.principal_weights);
     auto ticket = admission_.Enter(principal);
     if (!ticket.ok()) {
-      log_.Record({.method = direction == Direction::kQuantize ? "Quantize" : "Dequantize",
+      log_.Record({.method = NameOf(method),
                    .peer = rpc.peer(),
                    .principal = principal.name,
                    .status = ticket.status(),
@@ -177,7 +218,7 @@ class Service final : public QuantizationService, private GrpcService {
       return new RefusedReactor(ticket.status());
     }
     const SessionEnvironment environment{
-        direction,
+        method == BulkMethod::kDequantize ? Direction::kDequantize : Direction::kQuantize,
         options_.limits,
         backend_,
         *arena_,
@@ -188,10 +229,88 @@ class Service final : public QuantizationService, private GrpcService {
         [this](const Turn& turn, std::function<void()> work) { compute_pool_.Submit(turn, std::move(work)); },
         [this](const std::function<void()>& work) { return compute_pool_.TryRunHere(work); },
         devices_.get(),
+        [this, method, principal](const TensorRequest& request) { return StartJob(method, principal, request); },
         principal,
         DeadlineOf(rpc, clock_)};
-    return new BulkReactor({rpc, accept_constants_, clock_, log_, open_sessions_}, environment, std::move(principal),
-                           *std::move(ticket));
+    return new BulkReactor({NameOf(method), rpc, accept_constants_, clock_, log_, open_sessions_}, environment,
+                           std::move(principal), *std::move(ticket));
+  }
+
+  absl::StatusOr<std::unique_ptr<StreamJob>> StartJob(BulkMethod method, const Principal& principal,
+                                                      const TensorRequest& request) {
+    if (method == BulkMethod::kCalibrate) {
+      return CalibrationJob::Start(request, principal, calibrations_, count_kernels_, options_.limits, clock_);
+    }
+    if (request.contribution.has_value()) return OnlyFor("contribution", "Calibrate");
+    if (method == BulkMethod::kDequantize) {
+      if (request.calibration.has_value()) return OnlyFor("calibration", "Quantize");
+      return TensorJob::Start(request, Direction::kDequantize, options_.limits, spool_budget_, clock_);
+    }
+    TensorRequest known = request;
+    if (request.calibration.has_value()) {
+      QUANTD_ASSIGN_OR_RETURN(known.known, CalibratedStatistics(request, principal, calibrations_));
+    }
+    return TensorJob::Start(known, Direction::kQuantize, options_.limits, spool_budget_, clock_);
+  }
+
+  static absl::Status OnlyFor(const std::string& field, const std::string& method) {
+    return InvalidCalibration("the header's " + field + " is for " + method + ". Leave it out.");
+  }
+
+  ServerIdentity Identity() const { return {options_.server_instance, options_.epoch}; }
+
+  // Results can take a while: they are computed where everything is, and not on the transport's threads.
+  template <class Request, class Response>
+  grpc::ServerUnaryReactor* OnComputePool(grpc::CallbackServerContext& rpc, const char* method, const Request* request,
+                                          Response* response,
+                                          absl::StatusOr<Response> (CalibrationMethods::*call)(const Principal&,
+                                                                                               const Request&) const) {
+    grpc::ServerUnaryReactor* reactor = rpc.DefaultReactor();
+    const Principal principal = PrincipalOf(rpc, options_.principal_weights);
+    compute_pool_.Submit({.principal = principal}, [this, &rpc, method, request, response, call, reactor, principal] {
+      absl::StatusOr<Response> result = (calibration_methods_.*call)(principal, *request);
+      if (result.ok()) *response = *std::move(result);
+      log_.Record({.method = method,
+                   .peer = rpc.peer(),
+                   .principal = principal.name,
+                   .status = result.status(),
+                   .reason = DetailsOf(result.status()).reason});
+      reactor->Finish(ToGrpcStatus(result.status()));
+    });
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* GetCalibration(grpc::CallbackServerContext* rpc, const v1::GetCalibrationRequest* request,
+                                           v1::GetCalibrationResponse* response) override {
+    return OnComputePool(*rpc, "GetCalibration", request, response, &CalibrationMethods::Get);
+  }
+  grpc::ServerUnaryReactor* SealCalibration(grpc::CallbackServerContext* rpc, const v1::SealCalibrationRequest* request,
+                                            v1::SealCalibrationResponse* response) override {
+    return OnComputePool(*rpc, "SealCalibration", request, response, &CalibrationMethods::Seal);
+  }
+  grpc::ServerUnaryReactor* ListCalibrations(grpc::CallbackServerContext* rpc,
+                                             const v1::ListCalibrationsRequest* request,
+                                             v1::ListCalibrationsResponse* response) override {
+    return OnComputePool(*rpc, "ListCalibrations", request, response, &CalibrationMethods::List);
+  }
+  grpc::ServerUnaryReactor* DeleteCalibration(grpc::CallbackServerContext* rpc,
+                                              const v1::DeleteCalibrationRequest* request,
+                                              v1::DeleteCalibrationResponse* response) override {
+    return OnComputePool(*rpc, "DeleteCalibration", request, response, &CalibrationMethods::Delete);
+  }
+  grpc::ServerWriteReactor<v1::ExportCalibrationResponse>* ExportCalibration(
+      grpc::CallbackServerContext* rpc, const v1::ExportCalibrationRequest* request) override {
+    return MakeExportReactor(Stream(*rpc), request->session_id());
+  }
+  grpc::ServerReadReactor<v1::ImportCalibrationRequest>* ImportCalibration(
+      grpc::CallbackServerContext* rpc, v1::ImportCalibrationResponse* response) override {
+    return MakeImportReactor(Stream(*rpc), options_.limits.name_bytes_max,
+                             options_.calibration_limits.session_bytes_max, *response);
+  }
+
+  CalibrationStream Stream(grpc::CallbackServerContext& rpc) {
+    const Principal principal = PrincipalOf(rpc, options_.principal_weights);
+    return {rpc, principal, admission_.Enter(principal), calibrations_, Identity(), clock_, log_};
   }
 
   grpc::ServerUnaryReactor* ListSchemes(grpc::CallbackServerContext* rpc, const v1::ListSchemesRequest*,
@@ -219,6 +338,9 @@ class Service final : public QuantizationService, private GrpcService {
   const Clock& clock_;
   RpcLog& log_;
   Admission admission_;
+  CalibrationStore calibrations_;
+  const CalibrationMethods calibration_methods_;
+  const CountKernels& count_kernels_;
   SpoolBudget spool_budget_;
   CreditBudget credit_budget_;
   LoadBudget load_budget_;
@@ -235,6 +357,9 @@ absl::StatusOr<std::unique_ptr<QuantizationService>> QuantizationService::Create
                                                                                  Backend& backend, const Clock& clock,
                                                                                  RpcLog& log) {
   QUANTD_RETURN_IF_ERROR(Validate(options.limits));
+  if (absl::Status status = Validate(options.calibration_limits); !status.ok()) {
+    return absl::InvalidArgumentError("calibration." + std::string(status.message()));
+  }
   if (options.compute_threads == 0) return absl::InvalidArgumentError("compute_threads is 0; choose at least 1.");
   auto service = std::make_unique<Service>(options, backend, clock, log);
   QUANTD_RETURN_IF_ERROR(service->MakeSlots());

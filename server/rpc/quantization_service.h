@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
+#include "server/calibration/calibration_limits.h"
 #include "server/session/limits.h"
 #include "server/telemetry/rpc_log.h"
 
@@ -30,13 +31,14 @@ struct ServiceOptions {
   std::string spool_directory = "/tmp";  // for unnamed temporary files
   Limits limits;
   std::map<std::string, uint32_t> principal_weights;  // by name, 1 to kPrincipalWeightMax; others have 1
+  CalibrationLimits calibration_limits;
   // Makes the devices beside the CPU, which work in the arena's slots; called once, in Create. Empty, or a null
   // result: there are none.
   std::function<absl::StatusOr<std::unique_ptr<DevicePool>>(const SlotArena& arena)> make_devices;
 };
 
-// Owns the slots, the spool budget and the compute threads. Must outlive the grpc::Server that it is registered with,
-// and every byte that server still holds: destroy the grpc::Server first.
+// Owns the slots, the spool budget, the calibration sessions and the compute threads. Must outlive the grpc::Server
+// that it is registered with, and every byte that server still holds: destroy the grpc::Server first.
 class QuantizationService {
  public:
   // RESOURCE_EXHAUSTED if the slots' memory cannot be had; INVALID_ARGUMENT for limits out of range; what make_devices

@@ -71,6 +71,8 @@ v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Ba
   limits.set_spool_bytes_per_stream_max(options.limits.spool_bytes_per_stream_max);
   limits.set_streams_max(options.limits.streams_max);
   limits.set_streams_per_principal_max(options.limits.streams_per_principal_max);
+  limits.set_calibration_session_bytes_max(options.calibration_limits.session_bytes_max);
+  limits.set_calibration_bytes_max(options.calibration_limits.bytes_max);
   limits.set_stall_ms_max(absl::ToInt64Milliseconds(options.limits.stall_max));
   return response;
 }

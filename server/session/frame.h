@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +21,22 @@ namespace quantd::server {
 enum class DevicePolicy : uint8_t { kAuto, kCpu, kGpu };
 enum class ChecksumKind : uint8_t { kWherePresent, kCrc32c, kNone };
 
+// quantd.v1.CalibrationReference.
+struct CalibrationReference {
+  std::string session_id;
+  std::vector<std::string> tensors;  // empty: the one of the header's name
+  std::string method;                // empty: "minmax"
+  std::optional<double> percentile;
+};
+
+// quantd.v1.Contribution.
+struct Contribution {
+  std::string session_id;
+  std::map<std::string, std::string> configuration;
+  std::string contribution_id;
+  uint32_t expected_contributions = 0;
+};
+
 // quantd.v1.TensorHeader.
 struct TensorRequest {
   std::string name;
@@ -35,7 +52,9 @@ struct TensorRequest {
   DevicePolicy device_policy{};
   Priority priority = Priority::kNormal;
   ChecksumKind checksum_kind{};
-  bool error_metrics = false;  // Quantize
+  bool error_metrics = false;                       // Quantize
+  std::optional<CalibrationReference> calibration;  // Quantize
+  std::optional<Contribution> contribution;         // Calibrate
 };
 
 // quantd.v1.Piece of a request.
@@ -91,6 +110,12 @@ struct ErrorMetrics {
   double snr_db = 0;
 };
 
+// quantd.v1.CalibrationSummary.
+struct CalibrationSummary {
+  bool counted = false;
+  uint64_t contributions = 0;
+};
+
 // quantd.v1.Summary.
 struct SummaryInfo {
   struct Digest {
@@ -103,6 +128,7 @@ struct SummaryInfo {
   std::optional<float> lowest, highest;
   uint64_t nonfinite_count = 0;
   std::optional<ErrorMetrics> errors;
+  std::optional<CalibrationSummary> calibration;
   absl::Duration receive_time, queue_time, compute_time, total_time;
   std::string device;
 };

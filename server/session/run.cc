@@ -66,8 +66,11 @@ void Compute(Run& run, Backend& backend, const Clock& clock) {
   const absl::Time started_at = clock.Now();
   run.queue_time = started_at - run.ready_at;
   run.device = backend.name();
-  run.status = run.cancelled->load(std::memory_order_acquire) ? absl::CancelledError("cancelled before it was computed")
-                                                              : ComputeUnits(run, backend);
+  if (run.cancelled->load(std::memory_order_acquire)) {
+    run.status = absl::CancelledError("cancelled before it was computed");
+  } else {
+    run.status = run.compute != nullptr ? run.compute() : ComputeUnits(run, backend);
+  }
   run.compute_time = clock.Now() - started_at;
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -24,6 +25,7 @@ namespace quantd::server {
 struct Run {
   // Set by the tensor, unchanged while the run is computed.
   std::shared_ptr<const Plan> plan;
+  std::function<absl::Status()> compute;  // in place of the backend and of the rest of these; then there is no plan
   std::shared_ptr<const std::atomic<bool>> cancelled;
   std::shared_ptr<Spool> spool;  // null without one
   Region memory;

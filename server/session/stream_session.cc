@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
+#include "server/session/tensor_job.h"
 
 namespace quantd::server {
 namespace {
@@ -25,7 +26,7 @@ absl::Status Draining() {
 }
 
 // The client has, or will have, all results before.
-absl::Status HandedBack(const TensorJob& job) {
+absl::Status HandedBack(const StreamJob& job) {
   const std::string element = std::to_string(job.resume_element());
   return MakeError(
       absl::StatusCode::kUnavailable, reason::kServerDraining,
@@ -178,6 +179,12 @@ absl::Status StreamSession::CheckFrame(const RequestFrame& frame) const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<StreamJob>> StreamSession::StartJob(const TensorRequest& request) const {
+  if (environment_.start_job) return environment_.start_job(request);
+  return TensorJob::Start(request, environment_.direction, environment_.limits, environment_.spool_budget,
+                          environment_.clock);
+}
+
 void StreamSession::BeginTensor() {
   const RequestFrame& frame = frame_->frame();
   ++last_seq_;
@@ -196,8 +203,7 @@ void StreamSession::BeginTensor() {
   if ((*frame.header)->device_policy == DevicePolicy::kGpu) {
     if (absl::Status usable = CheckDevices(environment_.devices); !usable.ok()) return Fail(tensor, std::move(usable));
   }
-  auto job = TensorJob::Start(**frame.header, environment_.direction, environment_.limits, environment_.spool_budget,
-                              environment_.clock);
+  auto job = StartJob(**frame.header);
   if (!job.ok()) return Fail(tensor, job.status());
   auto load = environment_.load_budget.Enter(environment_.principal, (*job)->input_bytes(),
                                              environment_.deadline - tensor.started_at);
@@ -342,7 +348,7 @@ void StreamSession::SubmitRuns() {
   }
 }
 
-void StreamSession::Submit(TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
+void StreamSession::Submit(StreamJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
   ComputeTask task{.run = run,
                    .turn = {environment_.principal, job.priority(), std::max<uint64_t>(run->value_bytes(), 1)},
                    .policy = job.device_policy()};
@@ -358,12 +364,13 @@ void StreamSession::Submit(TensorJob& job, uint64_t seq, const std::shared_ptr<R
       session->OnComputed(seq, *run);
     });
   };
-  if (environment_.devices != nullptr && environment_.devices->TryCompute(task)) return;
+  const bool only_on_cpu = run->compute != nullptr || environment_.devices == nullptr;
+  if (!only_on_cpu && environment_.devices->TryCompute(task)) return;
   if (!ComputeHere(job, *run)) task.compute_on_cpu();
 }
 
 // To hand a small one to another thread takes longer than to compute it.
-bool StreamSession::ComputeHere(TensorJob& job, Run& run) {
+bool StreamSession::ComputeHere(StreamJob& job, Run& run) {
   if (run.value_bytes() > kComputedHereBytesMax || environment_.run_here == nullptr) return false;
   if (!environment_.run_here([&] { Compute(run, environment_.backend, environment_.clock); })) return false;
   environment_.load_budget.Observe(run.input_bytes, run.compute_time);

@@ -25,7 +25,7 @@
 #include "server/session/region_allocator.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
-#include "server/session/tensor_job.h"
+#include "server/session/stream_job.h"
 #include "server/session/turn.h"
 
 namespace quantd::server {
@@ -63,6 +63,8 @@ struct SessionEnvironment {
   // Runs a function before it returns, unless all computing threads are busy: then it returns false. May be null.
   std::function<bool(const std::function<void()>&)> run_here;
   DevicePool* devices = nullptr;  // null: there is only the CPU
+  // Begins what is done to a tensor; the error is the tensor's. Empty: TensorJob::Start in `direction`.
+  std::function<absl::StatusOr<std::unique_ptr<StreamJob>>(const TensorRequest&)> start_job;
   Principal principal;
   absl::Time deadline = absl::InfiniteFuture();  // of the whole stream
 };
@@ -111,7 +113,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
     absl::Time started_at;
     std::optional<CreditBudget::Grant> window;
     std::optional<LoadBudget::Load> load;
-    std::unique_ptr<TensorJob> job;  // null: failed before it began
+    std::unique_ptr<StreamJob> job;  // null: failed before it began
     absl::Status error;              // failed, and not yet said so
     uint64_t consumed_bytes = 0;     // when it failed
     bool received_header = false;
@@ -120,10 +122,11 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
     bool one_message = false;
   };
 
+  absl::StatusOr<std::unique_ptr<StreamJob>> StartJob(const TensorRequest& request) const;
   void BeginTensor() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckFrame(const RequestFrame& frame) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Submit(TensorJob& job, uint64_t seq, const std::shared_ptr<Run>& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool ComputeHere(TensorJob& job, Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Submit(StreamJob& job, uint64_t seq, const std::shared_ptr<Run>& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ComputeHere(StreamJob& job, Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnComputed(uint64_t seq, Run& run);
   void OnSlot(SlotPtr slot);
 

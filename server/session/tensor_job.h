@@ -1,4 +1,4 @@
-// One tensor on its way through the server: a state machine without threads, locks or I/O.
+// One tensor that is quantized or dequantized.
 #pragma once
 
 #include <array>
@@ -25,16 +25,13 @@
 #include "server/session/limits.h"
 #include "server/session/run.h"
 #include "server/session/spool.h"
+#include "server/session/stream_job.h"
 
 namespace quantd::server {
 
 // Cuts the tensor into batches of whole units, one batch to a region of a slot. Input bytes go into the open batch;
 // units whose input is complete become runs; the results of runs leave in the tensor's order.
-//
-//   Take ──▶ (RegionBytesNeeded ▶ GiveRegion) ──▶ NextRun ──▶ [Compute elsewhere] ──▶ GiveBack ──▶ TakeResults ──▶ done
-//
-// The owner serializes all calls. After any error the job is failed for good: Cancel it and give no more.
-class TensorJob {
+class TensorJob final : public StreamJob {
  public:
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
   // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
@@ -43,54 +40,30 @@ class TensorJob {
                                                           const Limits& limits, SpoolBudget& spool_budget,
                                                           const Clock& clock);
 
-  AcceptInfo Accept() const;
-  Priority priority() const { return request_.priority; }
-  DevicePolicy device_policy() const { return request_.device_policy; }
-  // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
-  uint64_t window_bytes_min() const;
-  // Of all inputs, and of all outputs, of this job.
-  uint64_t input_bytes() const;
-  uint64_t output_bytes() const;
-
-  // Takes the rest of the frame's pieces, or as much as there is memory for. INVALID_ARGUMENT or DATA_LOSS with the
-  // reasons of quantd.v1.Piece, and INCOMPLETE_TENSOR if this is the last frame and bytes are missing.
-  absl::Status Take(FrameCursor& cursor);
-
-  // Not 0: nothing goes on until GiveRegion gets a region of that many bytes.
-  uint64_t RegionBytesNeeded() const;
-  void GiveRegion(Region region);
-
-  // The next units that can be computed, with everything set but `ready_at`; null if there are none. Each must come
-  // back through GiveBack.
-  std::shared_ptr<Run> NextRun();
-  // The run is computed.
-  void GiveBack(Run& run);
-
-  // Results that are next in the tensor's order, and how far the input has been consumed; empty if there are none. The
-  // last ones are followed by done(). The error is the first failed run's, or INVALID_ARGUMENT with reason
-  // NONFINITE_INPUT.
-  absl::StatusOr<std::vector<OutputPiece>> TakeResults();
-  uint64_t consumed_bytes() const { return consumed_bytes_; }
+  AcceptInfo Accept() const override;
+  Priority priority() const override { return request_.priority; }
+  DevicePolicy device_policy() const override { return request_.device_policy; }
+  uint64_t window_bytes_min() const override;
+  uint64_t input_bytes() const override;
+  uint64_t output_bytes() const override;
+  absl::Status Take(FrameCursor& cursor) override;
+  uint64_t RegionBytesNeeded() const override;
+  void GiveRegion(Region region) override;
+  std::shared_ptr<Run> NextRun() override;
+  void GiveBack(Run& run) override;
+  // Also INVALID_ARGUMENT with reason NONFINITE_INPUT.
+  absl::StatusOr<std::vector<OutputPiece>> TakeResults() override;
+  uint64_t consumed_bytes() const override { return consumed_bytes_; }
   uint64_t received_bytes() const { return received_bytes_; }
-  // A job for the range from here to the end makes what TakeResults has not given out: all of it, where a second pass
-  // would need the first.
-  uint64_t resume_element() const;
-
-  // Everything has been taken and given out.
-  bool done() const { return done_; }
+  uint64_t resume_element() const override;
+  bool done() const override { return done_; }
   // The client has sent `last`.
   bool input_complete() const { return input_complete_; }
-  // Nothing is being computed or waits for that: if the tensor is not done, the client has to send.
-  bool idle() const { return runs_.empty() && RegionBytesNeeded() == 0; }
-  // Nothing in the way of the stream's next tensor: this one will ask for no more memory.
-  bool needs_no_more_memory() const;
-
-  // Runs under way stop within one unit; TakeResults has no meaning any more.
-  void Cancel() { cancelled_->store(true, std::memory_order_release); }
-
-  // Final when done. total_time is the owner's to set. `device` names what computed, in alphabetical order: "cpu",
-  // "gpu", "cpu+gpu"; empty if nothing had to be.
-  SummaryInfo Summary() const;
+  bool idle() const override { return runs_.empty() && RegionBytesNeeded() == 0; }
+  bool needs_no_more_memory() const override;
+  void Cancel() override { cancelled_->store(true, std::memory_order_release); }
+  // `device`: in alphabetical order "cpu", "gpu", "cpu+gpu".
+  SummaryInfo Summary() const override;
 
  private:
   // The batch that is being filled: a run of units in one region. Without a region it waits for one.
@@ -111,9 +84,7 @@ class TensorJob {
 
   const Pass& pass() const { return plan_->passes[pass_index_]; }
   absl::Status TakePiece(FrameCursor& cursor);
-  absl::Status CheckPiece(const InputPiece& piece, size_t input) const;
   absl::Status FillBatch(FrameCursor& cursor, size_t input);
-  absl::Status FinishPiece(FrameCursor& cursor) const;
   absl::Status CheckInputComplete() const;
   absl::Status CheckWholeTensorInputs() const;
 

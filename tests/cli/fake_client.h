@@ -9,6 +9,7 @@
 #include "client/cpp/client.h"
 #include "client/cpp/memory_sink.h"
 #include "kernels/base/status_macros.h"
+#include "kernels/calibrate/calibration_file.h"
 #include "kernels/scheme/plan.h"
 
 namespace quantd::cli {
@@ -78,6 +79,59 @@ class FakeClient final : public Client {
     for (const QuantizedTensorView& tensor : tensors) results.push_back(Dequantize(tensor, dtype, options));
     return results;
   }
+
+  // What Calibrate got, counted here; session ids are not looked at but noted.
+  struct Contribution {
+    std::string tensor;
+    CalibrationContribution contribution;
+  };
+  std::vector<Contribution> contributions;
+  std::vector<std::string> session_calls;  // "seal ID", "export ID", "delete ID"
+  Calibration calibration;
+
+  absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
+                                    const CallOptions& options) override {
+    contributions.push_back({tensor.name, contribution});
+    QUANTD_ASSIGN_OR_RETURN(calibration.config, ParseStatisticsConfig(contribution.configuration));
+    QUANTD_ASSIGN_OR_RETURN(TensorStatistics statistics,
+                            TensorStatistics::Make(calibration.config, tensor.dtype, tensor.shape));
+    statistics.Add(0, tensor.values);
+    if (options.progress) options.progress(tensor.values.size(), tensor.values.size());
+    Calibration one{calibration.config, {}};
+    one.tensors.emplace(tensor.name, std::move(statistics));
+    QUANTD_RETURN_IF_ERROR(Merge(calibration, one));
+    Summary counted = summary;
+    counted.counted = true;
+    return counted;
+  }
+  absl::Status ExportCalibration(const std::string& session_id,
+                                 const std::function<absl::Status(std::span<const std::byte>)>& sink,
+                                 const CallOptions&) override {
+    session_calls.push_back("export " + session_id);
+    return sink(ToQcal(calibration));
+  }
+  absl::StatusOr<CalibrationState> SealCalibration(const std::string& session_id) override {
+    session_calls.push_back("seal " + session_id);
+    return CalibrationState{};
+  }
+  absl::Status DeleteCalibration(const std::string& session_id) override {
+    session_calls.push_back("delete " + session_id);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<ImportOutcome> ImportCalibration(const std::string&, const std::string&, std::span<const std::byte>,
+                                                  uint32_t, const CallOptions&) override {
+    return absl::UnimplementedError("quantctl merges files");
+  }
+  absl::StatusOr<CalibrationState> DescribeCalibration(const std::string&) override {
+    return absl::UnimplementedError("quantctl exports");
+  }
+  absl::StatusOr<CalibrationResults> GetCalibration(const std::string&, const CalibrationQuery&) override {
+    return absl::UnimplementedError("quantctl exports");
+  }
+  absl::StatusOr<std::vector<CalibrationState>> ListCalibrations() override {
+    return absl::UnimplementedError("quantctl exports");
+  }
+
   absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() override { return schemes; }
   absl::StatusOr<ServerInfo> GetServerInfo() override { return info; }
 

@@ -152,6 +152,38 @@ TEST_F(ConnectionCut, WastesAtMostAWindow) {
   EXPECT_LE(proxy_.client_bytes() - before, tensor.values.size() + proxy_.cuts() * RepeatedBytesMax());
 }
 
+TEST_F(ConnectionCut, CalibratedTensorsAndImportedFilesCountOnce) {
+  const auto exported = [this](const std::string& session_id) {
+    EXPECT_TRUE(quiet_->SealCalibration(session_id).ok());
+    std::vector<std::byte> bytes;
+    const absl::Status status = quiet_->ExportCalibration(session_id, [&](std::span<const std::byte> part) {
+      bytes.insert(bytes.end(), part.begin(), part.end());
+      return absl::OkStatus();
+    });
+    EXPECT_TRUE(status.ok()) << status;
+    return bytes;
+  };
+  const std::vector<float> values = Values(4 * kMiB);
+  const TensorView tensor{"x", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
+  CutNext(10, 5 * kMiB);
+  for (int step = 0; step < 8; ++step) {
+    const std::string contribution_id = "step-" + std::to_string(step);
+    ASSERT_TRUE(quiet_->Calibrate(tensor, {.session_id = "quiet", .contribution_id = contribution_id}).ok());
+    const auto summary = cut_->Calibrate(tensor, {.session_id = "cut", .contribution_id = contribution_id});
+    ASSERT_TRUE(summary.ok()) << summary.status();
+  }
+  EXPECT_GE(proxy_.cuts(), 1u);
+  const std::vector<std::byte> expected = exported("quiet");
+  EXPECT_TRUE(exported("cut") == expected);
+  const uint64_t cuts_before = proxy_.cuts();
+  cut_ = ClientOf(proxy_.address());  // a connection that can be cut
+  CutNext(3, expected.size());
+  const auto outcome = cut_->ImportCalibration("imported", "file", expected);
+  ASSERT_TRUE(outcome.ok()) << outcome.status();
+  EXPECT_GT(proxy_.cuts(), cuts_before);
+  EXPECT_TRUE(exported("imported") == expected);
+}
+
 // Too long for every commit: --gtest_also_run_disabled_tests. docs/benchmarks.md has what it said.
 TEST_F(ConnectionCut, DISABLED_TwoHundredCutsOverTensorsOfOneGibibyte) {
   const std::vector<float> values = Values(1024 * kMiB);

@@ -152,6 +152,12 @@ class DequantizeStream : public BulkStream<v1::DequantizeRequest, v1::Dequantize
       : BulkStream(std::move(channel), static_cast<Method>(&v1::QuantizationService::Stub::Dequantize), timeout) {}
 };
 
+class CalibrateStream : public BulkStream<v1::CalibrateRequest, v1::CalibrateResponse> {
+ public:
+  explicit CalibrateStream(std::shared_ptr<grpc::Channel> channel, absl::Duration timeout = absl::Minutes(2))
+      : BulkStream(std::move(channel), static_cast<Method>(&v1::QuantizationService::Stub::Calibrate), timeout) {}
+};
+
 // A header of preset, type and shape.
 inline v1::TensorHeader HeaderOf(const std::string& preset, v1::DataType dtype, const std::vector<uint64_t>& shape,
                                  const std::map<std::string, std::string>& overrides = {}) {

@@ -31,6 +31,7 @@ TestService::TestService(TestServiceOptions options) : cpu_backend_(MakeCpuBacke
                                                       .compute_threads = options.compute_threads,
                                                       .spool_directory = options.spool_directory,
                                                       .limits = options.limits,
+                                                      .calibration_limits = options.calibration_limits,
                                                       .make_devices = options.make_devices},
                                                      backend, clock_, rpcs_);
   if (!service.ok()) throw std::runtime_error(service.status().ToString());

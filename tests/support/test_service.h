@@ -31,6 +31,7 @@ class RecordedRpcs final : public server::RpcLog {
 
 struct TestServiceOptions {
   server::Limits limits;
+  server::CalibrationLimits calibration_limits;
   uint32_t compute_threads = 2;
   std::string spool_directory = "/tmp";
   Backend* backend = nullptr;  // default: the CPU's

@@ -2,7 +2,7 @@
 
 import re
 
-KERNELS = ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/cpu", "kernels/cuda"]
+KERNELS = ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/cpu", "kernels/calibrate", "kernels/cuda"]
 
 # Folder: the folders whose headers it may include besides its own. A folder that is not named is checked as its parent.
 ALLOWED_INCLUDES = {
@@ -11,17 +11,19 @@ ALLOWED_INCLUDES = {
     "kernels/scheme": ["kernels/base", "kernels/format"],
     "kernels/backend": ["kernels/base", "kernels/format", "kernels/scheme"],
     "kernels/cpu": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend"],
-    "kernels/cuda": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend"],
+    "kernels/calibrate": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/cpu"],
+    "kernels/cuda": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/calibrate"],
     "proto/codec": ["kernels/base"],
     "server/session": ["kernels/base", "kernels/scheme", "kernels/backend", "proto/codec"],
+    "server/calibration": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/calibrate", "server/session"],
     "server/telemetry": ["kernels/base", "server/config"],
-    "server/config": ["kernels/base", "proto/codec", "server/session"],
+    "server/config": ["kernels/base", "proto/codec", "server/calibration", "server/session"],
     "server/conversion": ["kernels/base", "kernels/scheme"],
-    "server/rpc": ["kernels/base", "kernels/scheme", "kernels/backend", "proto/codec", "server/session", "server/telemetry"],
+    "server/rpc": ["kernels/base", "kernels/scheme", "kernels/backend", "kernels/calibrate", "proto/codec", "server/calibration", "server/session", "server/telemetry"],
     "server/worker": ["kernels/base", "kernels/scheme", "kernels/backend", "kernels/cpu", "server/config", "server/session", "server/telemetry"],
     "server/worker/main.cc": KERNELS + ["server/session", "server/worker"],
     "server/worker/cuda_device.cc": KERNELS + ["server/worker"],
-    "server/lifecycle": KERNELS + ["server/config", "server/rpc", "server/session", "server/telemetry", "server/worker"],
+    "server/lifecycle": KERNELS + ["server/calibration", "server/config", "server/rpc", "server/session", "server/telemetry", "server/worker"],
     "server": KERNELS + ["server"],
     "client/cpp": ["kernels/base", "kernels/scheme", "proto/codec"],
     "client/cli": KERNELS + ["client/cpp", "server"],
@@ -36,6 +38,7 @@ BANNED_LIBRARIES = {
     "kernels": ["grpc", "grpcpp", "google/protobuf", "spdlog", "nlohmann", "toml++", "CLI"],
     "proto/codec": ["spdlog", "nlohmann", "toml++", "CLI"],
     "server/session": ["grpc", "grpcpp", "google/protobuf", "spdlog", "nlohmann", "toml++", "CLI"],
+    "server/calibration": ["grpc", "grpcpp", "google/protobuf", "spdlog", "nlohmann", "toml++", "CLI"],
     "server/conversion": ["grpc", "grpcpp", "google/protobuf", "spdlog"],
     "client/cpp": ["spdlog", "nlohmann", "toml++", "CLI"],
 }
