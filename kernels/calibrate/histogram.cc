@@ -12,15 +12,13 @@ namespace quantd {
 namespace {
 
 constexpr size_t kWays16 = 2;  // tables, one after the other
-constexpr size_t kSquareWays = 4;
-constexpr size_t kSignsAndExponents = 512;
+constexpr size_t kExponents = 256;
+constexpr size_t kSignsAndExponents = 2 * kExponents;
 // Ahead of the loop, and not to stay in the caches: the tables need them.
 constexpr size_t kPrefetchBytes = 2048;
 constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
 constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
-
-__extension__ using Wide = unsigned __int128;
 
 // Adds value · 2^exponent, exactly.
 void AddScaled(ExactSum& sum, Wide value, int exponent, bool negative) {
@@ -99,7 +97,7 @@ void PatternCounters::Prepare(DataType dtype) {
   in_use_ = true;
   if (dtype == DataType::kFloat32) {
     packed_.resize(kPatterns);
-    low_squares_.resize(kSignsAndExponents * kSquareWays);
+    low_squares_.resize(1);
     room_ = kRoom32;
   } else {
     counts_.resize(kPatterns * kWays16);
@@ -133,11 +131,9 @@ void Count16(const std::byte* source, uint64_t count, uint32_t* counts) {
   for (; i < count; ++i) ++counts[LoadUnaligned<uint16_t>(source + 2 * i)];
 }
 
-void Count32(const std::byte* source, uint64_t count, uint64_t* packed, uint64_t* squares) {
-  const auto count_times = [packed, squares](uint64_t bits, uint64_t times, size_t way) {
-    const uint64_t low = bits & 0xffff;
-    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + low);
-    squares[(bits >> 23) * kSquareWays + way] += times * low * low;
+void Count32(const std::byte* source, uint64_t count, uint64_t* packed) {
+  const auto count_times = [packed](uint64_t bits, uint64_t times) {
+    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + (bits & 0xffff));
   };
   uint64_t i = 0;
   for (; i + 4 <= count; i += 4) {
@@ -145,15 +141,15 @@ void Count32(const std::byte* source, uint64_t count, uint64_t* packed, uint64_t
     const auto second = LoadUnaligned<uint64_t>(source + 4 * i + 8);
     __builtin_prefetch(source + 4 * i + kPrefetchBytes, 0, 0);
     if (first == second && first == std::rotl(first, 32)) [[unlikely]] {
-      count_times(first & 0xffffffff, 4, 0);
+      count_times(first & 0xffffffff, 4);
       continue;
     }
-    count_times(first & 0xffffffff, 1, 0);
-    count_times(first >> 32, 1, 1);
-    count_times(second & 0xffffffff, 1, 2);
-    count_times(second >> 32, 1, 3);
+    count_times(first & 0xffffffff, 1);
+    count_times(first >> 32, 1);
+    count_times(second & 0xffffffff, 1);
+    count_times(second >> 32, 1);
   }
-  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1, 0);
+  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1);
 }
 
 }  // namespace
@@ -162,7 +158,7 @@ void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
   const uint64_t count = values.size() / SizeBytes(dtype);
   room_ -= count;
   if (dtype == DataType::kFloat32) {
-    Count32(values.data(), count, packed_.data(), low_squares_.data());
+    Count32(values.data(), count, packed_.data());
   } else {
     Count16(values.data(), count, counts_.data());
   }
@@ -215,29 +211,26 @@ Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& 
     squares[sign_and_exponent] +=
         (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
   }
+  LowSquares& low_squares = low_squares_[0];
   for (size_t i = 0; i < kSignsAndExponents; ++i) {
-    const size_t field = i & 0xff;
-    Wide low_squares = 0;
-    for (size_t way = 0; way < kSquareWays; ++way) {
-      low_squares += low_squares_[i * kSquareWays + way];
-      low_squares_[i * kSquareWays + way] = 0;
-    }
-    if (field == 0xff) continue;
+    const size_t field = i % kExponents;
     const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
-    AddScaled(sum, sums[i], exponent, i >= 256);
-    AddScaled(sum_of_squares, squares[i] + low_squares, 2 * exponent, false);
+    AddScaled(sum, sums[i], exponent, i >= kExponents);
+    AddScaled(sum_of_squares, squares[i], 2 * exponent, false);
+    if (i < kExponents) AddScaled(sum_of_squares, low_squares[field], 2 * exponent, false);
   }
+  low_squares = {};
   room_ = kRoom32;
   return histogram;
 }
 
 size_t PatternCounters::MemoryBytes() const {
-  return counts_.capacity() * sizeof(uint32_t) + (packed_.capacity() + low_squares_.capacity()) * sizeof(uint64_t);
+  return counts_.capacity() * sizeof(uint32_t) + packed_.capacity() * sizeof(uint64_t) +
+         low_squares_.capacity() * sizeof(LowSquares);
 }
 
 size_t PatternCounters::MemoryBytesMax() {
-  return std::max(kPatterns * kWays16 * sizeof(uint32_t),
-                  (kPatterns + kSignsAndExponents * kSquareWays) * sizeof(uint64_t));
+  return std::max(kPatterns * kWays16 * sizeof(uint32_t), kPatterns * sizeof(uint64_t) + sizeof(LowSquares));
 }
 
 }  // namespace quantd

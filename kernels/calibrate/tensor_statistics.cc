@@ -1,7 +1,9 @@
 #include "kernels/calibrate/tensor_statistics.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/base/error.h"
@@ -14,12 +16,8 @@ namespace quantd {
 namespace {
 
 constexpr size_t kExtremesPerColumn = 3;
-constexpr uint64_t kBlockBytes = 16 << 10;  // what two loops read one after the other
-
-struct KeyRange {
-  uint32_t lowest = kNoLowestKey;
-  uint32_t highest = kNoHighestKey;
-};
+constexpr uint64_t kBlockBytes = 16 << 10;  // what several loops read one after the other
+static_assert(kBlockBytes / sizeof(float) <= kLowSquaresCountMax);
 
 uint32_t KeyOf(DataType dtype, uint32_t bits) {
   return WithValues(dtype, [bits]<class Values>(Values) {
@@ -112,7 +110,22 @@ void TensorStatistics::AddDistribution(std::span<const std::byte> values, const 
     const KeyRange keys = KeysOf(dtype_, extremes);
     buckets_[0].lowest_key = std::min(buckets_[0].lowest_key, keys.lowest);
     buckets_[0].highest_key = std::max(buckets_[0].highest_key, keys.highest);
+    CountLowSquares(block, extremes.nonfinite == 0, keys, kernels);
   }
+}
+
+// What is not finite has no square, and the vector loops are for blocks without any of it.
+void TensorStatistics::CountLowSquares(std::span<const std::byte> block, bool all_finite, const KeyRange& keys,
+                                       const CountKernels& kernels) {
+  const uint64_t count = block.size() / sizeof(float);
+  LowSquares& sums = counters_.low_squares();
+  if (!all_finite) {
+    kBaselineCountKernels.low_squares(block.data(), count, 0, sums);
+    sums.back() = 0;  // of NaN and infinity
+    return;
+  }
+  const float absmax = std::max(std::fabs(FromOrderedKey(keys.lowest)), std::fabs(FromOrderedKey(keys.highest)));
+  kernels.low_squares(block.data(), count, std::bit_cast<uint32_t>(absmax) >> 23, sums);
 }
 
 void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels) {
