@@ -9,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
+#include "kernels/cpu/float_environment.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/format/value_types.h"
 
@@ -86,6 +87,7 @@ size_t TensorStatistics::MemoryBytes() const {
 void TensorStatistics::Add(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels) {
   assert(values.size() % SizeBytes(dtype_) == 0 && begin + values.size() / SizeBytes(dtype_) <= geometry_.elements);
   if (values.empty()) return;
+  const ScopedFloatEnvironment environment;
   if (config_.collection == StatisticsCollection::kDistribution) {
     AddDistribution(values, kernels);
   } else if (geometry_.is_columns()) {
@@ -156,6 +158,7 @@ void TensorStatistics::AddFound(std::span<const CountedBucket> buckets) {
 }
 
 void TensorStatistics::AddFound(const PatternCounts& patterns) {
+  const ScopedFloatEnvironment environment;
   AddHistogram(FoldPatterns(dtype_, patterns, buckets_[0].nonfinite, sum_, sum_of_squares_));
 }
 
@@ -270,6 +273,7 @@ void TensorStatistics::AddHistogram(const Histogram& counted) {
 }
 
 void TensorStatistics::Compact() {
+  const ScopedFloatEnvironment environment;
   FoldColumns();
   FoldCounters();
   counters_.Release();
@@ -335,11 +339,13 @@ BucketRange TensorStatistics::Total() const {
 Histogram TensorStatistics::Distribution() const { return IsCompact() ? histogram_ : Compacted().histogram_; }
 
 ExactSum TensorStatistics::Sum() const {
+  const ScopedFloatEnvironment environment;
   if (!IsCompact()) return Compacted().Sum();
   return dtype_ == DataType::kFloat32 ? sum_ : SumOf(dtype_, histogram_);
 }
 
 ExactSum TensorStatistics::SumOfSquares() const {
+  const ScopedFloatEnvironment environment;
   if (!IsCompact()) return Compacted().SumOfSquares();
   if (config_.collection == StatisticsCollection::kDistribution) {
     return dtype_ == DataType::kFloat32 ? sum_of_squares_ : SumOfSquaresOf(dtype_, histogram_);
@@ -350,6 +356,7 @@ ExactSum TensorStatistics::SumOfSquares() const {
 }
 
 std::vector<double> TensorStatistics::MeanSquares() const {
+  const ScopedFloatEnvironment environment;
   if (!IsCompact()) return Compacted().MeanSquares();
   if (config_.collection == StatisticsCollection::kRange) return {};
   std::vector<double> means;

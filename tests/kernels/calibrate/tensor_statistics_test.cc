@@ -198,6 +198,26 @@ TEST(TensorStatistics, TheDistributionOfFloat32HasItsUpper16Bits) {
   EXPECT_EQ(histogram.counts, (std::vector<uint64_t>{2, 2, 1, 1}));
 }
 
+#if defined(__SSE2__)
+// As a library built with -ffast-math leaves the thread: subnormals are zeros.
+TEST(TensorStatistics, TheCallersFloatModesDoNotMatter) {
+  constexpr unsigned kSubnormalsAreZeros = 0x8040;
+  for (const DataType dtype : kFloatTypes) {
+    const Bytes values = AnyPatterns(dtype, 1000, 60);
+    const Bytes expected = Qcal(StatisticsOf({}, dtype, {1000}, values));
+    const auto config = Config({{"grouping", "channel"}});
+    const Bytes expected_of_channels = Qcal(StatisticsOf(config, dtype, {10, 100}, values));
+    const unsigned modes = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(modes | kSubnormalsAreZeros);
+    const Bytes found = Qcal(StatisticsOf({}, dtype, {1000}, values));
+    const Bytes found_of_channels = Qcal(StatisticsOf(config, dtype, {10, 100}, values));
+    __builtin_ia32_ldmxcsr(modes);
+    EXPECT_EQ(found, expected);
+    EXPECT_EQ(found_of_channels, expected_of_channels);
+  }
+}
+#endif
+
 // What a device hands over makes the same state.
 TEST(TensorStatistics, WhatAnotherDeviceCountedIsAsIfAdded) {
   for (const Case& c : kCases) {
