@@ -53,11 +53,12 @@ absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activ
     return Invalid(absl::StrCat("there are ", activation_absmax.size(), " channels of activations and ",
                                 weight_absmax.size(), " columns of weights"));
   }
-  if (!(options.alpha >= 0 && options.alpha <= 1)) {
-    return Invalid(absl::StrCat("alpha ", options.alpha, " is not in [0, 1]"));
-  }
-  if (!(options.factor_min > 0 && options.factor_min <= options.factor_max && std::isfinite(options.factor_max) &&
-        options.weight_absmax_min >= 0 && std::isfinite(options.weight_absmax_min))) {
+  const bool alpha_fits = options.alpha >= 0 && options.alpha <= 1;
+  if (!alpha_fits) return Invalid(absl::StrCat("alpha ", options.alpha, " is not in [0, 1]"));
+  const bool clamps_fit = options.factor_min > 0 && options.factor_min <= options.factor_max &&
+                          std::isfinite(options.factor_max) && options.weight_absmax_min >= 0 &&
+                          std::isfinite(options.weight_absmax_min);
+  if (!clamps_fit) {
     return Invalid("factor_min and factor_max must be positive, finite and in that order, weight_absmax_min finite");
   }
   std::vector<float> factors;
@@ -65,7 +66,8 @@ absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activ
   for (size_t i = 0; i < activation_absmax.size(); ++i) {
     const float activation = activation_absmax[i];
     const float weight = weight_absmax[i];
-    if (!(activation > 0 && weight > 0 && std::isfinite(activation) && std::isfinite(weight))) {
+    const bool alive = activation > 0 && weight > 0 && std::isfinite(activation) && std::isfinite(weight);
+    if (!alive) {
       factors.push_back(1);
       continue;
     }
