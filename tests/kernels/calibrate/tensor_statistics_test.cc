@@ -103,6 +103,7 @@ TEST(TensorStatistics, EveryCutOfARowMakesTheSameBytes) {
 TEST(TensorStatistics, ThreeStatesMergeToTheSameBytesInAllOrders) {
   for (const DataType dtype : kFloatTypes) {
     std::vector<TensorStatistics> parts;
+    parts.reserve(3);
     for (uint32_t i = 0; i < 3; ++i) parts.push_back(StatisticsOf({}, dtype, {500}, AnyPatterns(dtype, 500, 10 + i)));
     std::vector<size_t> order = {0, 1, 2};
     std::optional<Bytes> expected;
@@ -294,8 +295,8 @@ TEST(TensorStatistics, BeyondTheLimitNothingMerges) {
 }
 
 TEST(TensorStatistics, RefusesShapesThatMakeNoBuckets) {
-  const auto reason_of = [](std::map<std::string, std::string> fields, const Shape& shape) {
-    const auto made = TensorStatistics::Make(Config(std::move(fields)), DataType::kFloat32, shape);
+  const auto reason_of = [](const std::map<std::string, std::string>& fields, const Shape& shape) {
+    const auto made = TensorStatistics::Make(Config(fields), DataType::kFloat32, shape);
     return made.ok() ? "" : DetailsOf(made.status()).reason;
   };
   EXPECT_EQ(reason_of({{"grouping", "channel"}, {"axis", "2"}}, {2, 3}), "INVALID_SHAPE");
