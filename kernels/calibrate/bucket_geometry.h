@@ -26,6 +26,10 @@ struct BucketGeometry {
   // Errors as TensorStatistics::Make.
   static absl::StatusOr<BucketGeometry> Make(const StatisticsConfig& config, std::span<const uint64_t> shape);
 
+  uint64_t BucketOf(uint64_t element) const {
+    const uint64_t in_period = element % period / run;
+    return anew ? in_period : element / period * ((period - 1) / run + 1) + in_period;
+  }
   // Every element of a period has a bucket of its own.
   bool is_columns() const { return run == 1 && anew && period > 1; }
 };
@@ -36,10 +40,8 @@ class RunWalker {
   // At the run of `element`.
   RunWalker(const BucketGeometry& geometry, uint64_t element)
       : geometry_(geometry), period_begin_(element - element % geometry.period) {
-    const uint64_t run = (element - period_begin_) / geometry.run;
-    run_end_ = period_begin_ + (run + 1) * geometry.run;
-    const uint64_t runs_in_period = (geometry.period - 1) / geometry.run + 1;
-    bucket_ = run + (geometry.anew ? 0 : period_begin_ / geometry.period * runs_in_period);
+    run_end_ = period_begin_ + ((element - period_begin_) / geometry.run + 1) * geometry.run;
+    bucket_ = geometry.BucketOf(element);
   }
 
   uint64_t bucket() const { return bucket_; }

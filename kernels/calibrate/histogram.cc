@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "kernels/format/value_types.h"
 
@@ -12,15 +13,12 @@ namespace quantd {
 namespace {
 
 constexpr size_t kWays16 = 2;  // tables, one after the other
-constexpr size_t kSquareWays = 4;
-constexpr size_t kSignsAndExponents = 512;
+constexpr size_t kExponents = 256;
 // Ahead of the loop, and not to stay in the caches: the tables need them.
 constexpr size_t kPrefetchBytes = 2048;
 constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
 constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
-
-__extension__ using Wide = unsigned __int128;
 
 // Adds value · 2^exponent, exactly.
 void AddScaled(ExactSum& sum, Wide value, int exponent, bool negative) {
@@ -35,6 +33,58 @@ void AddTimes(ExactSum& sum, double value, uint64_t count) {
   sum.Add(value * static_cast<double>(count & 0xffffffu));
   sum.Add(value * 0x1p24 * static_cast<double>(count >> 24 & 0xffffffu));
   sum.Add(value * 0x1p48 * static_cast<double>(count >> 48));
+}
+
+// `count_of(pattern)` is called once for each.
+template <class CountOf>
+Histogram Fold16Of(DataType dtype, const CountOf& count_of, uint64_t& nonfinite) {
+  Histogram histogram;
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    const uint64_t count = count_of(pattern);
+    if (count == 0) continue;
+    if (IsFinitePattern(dtype, static_cast<uint16_t>(pattern))) {
+      histogram.Append(static_cast<uint16_t>(pattern), count);
+    } else {
+      nonfinite += count;
+    }
+  }
+  return histogram;
+}
+
+struct Counted {
+  uint64_t count;
+  uint64_t low_sum;
+};
+
+// A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
+// the count and the sum of `low` are known, of the finite elements the sum of low² · 2^2e.
+template <class CountedOf>
+Histogram Fold32Of(const CountedOf& counted_of, const LowSquares& low_squares, uint64_t& nonfinite, ExactSum& sum,
+                   ExactSum& sum_of_squares) {
+  Histogram histogram;
+  std::array<Wide, kSignsAndExponents> sums{};
+  std::array<Wide, kExponents> squares{};
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    const auto [count, low_sum] = counted_of(pattern);
+    if (count == 0) continue;
+    if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
+      nonfinite += count;
+      continue;
+    }
+    histogram.Append(static_cast<uint16_t>(pattern), count);
+    const size_t sign_and_exponent = pattern >> 7;
+    const size_t field = sign_and_exponent % kExponents;
+    const uint64_t high = (pattern & 0x7f) | (field != 0 ? 0x80 : 0);
+    sums[sign_and_exponent] += (static_cast<Wide>(high * count) << 16) + low_sum;
+    squares[field] += (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
+  }
+  for (size_t field = 0; field + 1 < kExponents; ++field) {
+    const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
+    AddScaled(sum, sums[field], exponent, false);
+    AddScaled(sum, sums[kExponents + field], exponent, true);
+    AddScaled(sum_of_squares, squares[field] + low_squares[field], 2 * exponent, false);
+  }
+  return histogram;
 }
 
 }  // namespace
@@ -99,7 +149,7 @@ void PatternCounters::Prepare(DataType dtype) {
   in_use_ = true;
   if (dtype == DataType::kFloat32) {
     packed_.resize(kPatterns);
-    low_squares_.resize(kSignsAndExponents * kSquareWays);
+    low_squares_.resize(1);
     room_ = kRoom32;
   } else {
     counts_.resize(kPatterns * kWays16);
@@ -133,11 +183,9 @@ void Count16(const std::byte* source, uint64_t count, uint32_t* counts) {
   for (; i < count; ++i) ++counts[LoadUnaligned<uint16_t>(source + 2 * i)];
 }
 
-void Count32(const std::byte* source, uint64_t count, uint64_t* packed, uint64_t* squares) {
-  const auto count_times = [packed, squares](uint64_t bits, uint64_t times, size_t way) {
-    const uint64_t low = bits & 0xffff;
-    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + low);
-    squares[(bits >> 23) * kSquareWays + way] += times * low * low;
+void Count32(const std::byte* source, uint64_t count, uint64_t* packed) {
+  const auto count_times = [packed](uint64_t bits, uint64_t times) {
+    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + (bits & 0xffff));
   };
   uint64_t i = 0;
   for (; i + 4 <= count; i += 4) {
@@ -145,15 +193,15 @@ void Count32(const std::byte* source, uint64_t count, uint64_t* packed, uint64_t
     const auto second = LoadUnaligned<uint64_t>(source + 4 * i + 8);
     __builtin_prefetch(source + 4 * i + kPrefetchBytes, 0, 0);
     if (first == second && first == std::rotl(first, 32)) [[unlikely]] {
-      count_times(first & 0xffffffff, 4, 0);
+      count_times(first & 0xffffffff, 4);
       continue;
     }
-    count_times(first & 0xffffffff, 1, 0);
-    count_times(first >> 32, 1, 1);
-    count_times(second & 0xffffffff, 1, 2);
-    count_times(second >> 32, 1, 3);
+    count_times(first & 0xffffffff, 1);
+    count_times(first >> 32, 1);
+    count_times(second & 0xffffffff, 1);
+    count_times(second >> 32, 1);
   }
-  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1, 0);
+  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1);
 }
 
 }  // namespace
@@ -162,7 +210,7 @@ void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
   const uint64_t count = values.size() / SizeBytes(dtype);
   room_ -= count;
   if (dtype == DataType::kFloat32) {
-    Count32(values.data(), count, packed_.data(), low_squares_.data());
+    Count32(values.data(), count, packed_.data());
   } else {
     Count16(values.data(), count, counts_.data());
   }
@@ -175,69 +223,43 @@ Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& s
 }
 
 Histogram PatternCounters::Fold16(DataType dtype, uint64_t& nonfinite) {
-  Histogram histogram;
-  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    uint32_t& first = counts_[pattern];
-    uint32_t& second = counts_[kPatterns + pattern];
-    const uint64_t count = uint64_t{first} + second;
-    if (count == 0) continue;
-    first = second = 0;
-    if (IsFinitePattern(dtype, static_cast<uint16_t>(pattern))) {
-      histogram.Append(static_cast<uint16_t>(pattern), count);
-    } else {
-      nonfinite += count;
-    }
-  }
   room_ = kRoom16;
-  return histogram;
+  const auto count_of = [this](size_t pattern) {
+    return uint64_t{std::exchange(counts_[pattern], 0)} + std::exchange(counts_[kPatterns + pattern], 0);
+  };
+  return Fold16Of(dtype, count_of, nonfinite);
 }
 
-// A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
-// the count and the sum of `low` are known, of each exponent the sum of low².
 Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
-  Histogram histogram;
-  std::array<Wide, kSignsAndExponents> sums{};
-  std::array<Wide, kSignsAndExponents> squares{};
-  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    uint64_t& word = packed_[pattern];
-    const uint64_t count = word >> kCountShift;
-    const uint64_t low_sum = word & ((uint64_t{1} << kCountShift) - 1);
-    word = 0;
-    if (count == 0) continue;
-    if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
-      nonfinite += count;
-      continue;
-    }
-    histogram.Append(static_cast<uint16_t>(pattern), count);
-    const size_t sign_and_exponent = pattern >> 7;
-    const uint64_t high = (pattern & 0x7f) | ((sign_and_exponent & 0xff) != 0 ? 0x80 : 0);
-    sums[sign_and_exponent] += static_cast<Wide>(high * count << 16) + low_sum;
-    squares[sign_and_exponent] +=
-        (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
-  }
-  for (size_t i = 0; i < kSignsAndExponents; ++i) {
-    const size_t field = i & 0xff;
-    Wide low_squares = 0;
-    for (size_t way = 0; way < kSquareWays; ++way) {
-      low_squares += low_squares_[i * kSquareWays + way];
-      low_squares_[i * kSquareWays + way] = 0;
-    }
-    if (field == 0xff) continue;
-    const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
-    AddScaled(sum, sums[i], exponent, i >= 256);
-    AddScaled(sum_of_squares, squares[i] + low_squares, 2 * exponent, false);
-  }
   room_ = kRoom32;
-  return histogram;
+  const auto counted = [this](size_t pattern) {
+    const uint64_t word = std::exchange(packed_[pattern], 0);
+    return Counted{word >> kCountShift, word & ((uint64_t{1} << kCountShift) - 1)};
+  };
+  const LowSquares low_squares = std::exchange(low_squares_[0], {});
+  return Fold32Of(counted, low_squares, nonfinite, sum, sum_of_squares);
+}
+
+Histogram FoldPatterns(DataType dtype, const PatternCounts& patterns, uint64_t& nonfinite, ExactSum& sum,
+                       ExactSum& sum_of_squares) {
+  if (dtype != DataType::kFloat32) {
+    return Fold16Of(dtype, [&](size_t pattern) { return patterns.counts[pattern]; }, nonfinite);
+  }
+  LowSquares low_squares;
+  for (size_t i = 0; i < kExponents; ++i) {
+    low_squares[i] = static_cast<Wide>(patterns.low_squares[i]) + patterns.low_squares[kExponents + i];
+  }
+  return Fold32Of([&](size_t pattern) { return Counted{patterns.counts[pattern], patterns.low_sums[pattern]}; },
+                  low_squares, nonfinite, sum, sum_of_squares);
 }
 
 size_t PatternCounters::MemoryBytes() const {
-  return counts_.capacity() * sizeof(uint32_t) + (packed_.capacity() + low_squares_.capacity()) * sizeof(uint64_t);
+  return counts_.capacity() * sizeof(uint32_t) + packed_.capacity() * sizeof(uint64_t) +
+         low_squares_.capacity() * sizeof(LowSquares);
 }
 
 size_t PatternCounters::MemoryBytesMax() {
-  return std::max(kPatterns * kWays16 * sizeof(uint32_t),
-                  (kPatterns + kSignsAndExponents * kSquareWays) * sizeof(uint64_t));
+  return std::max(kPatterns * kWays16 * sizeof(uint32_t), kPatterns * sizeof(uint64_t) + sizeof(LowSquares));
 }
 
 }  // namespace quantd

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <limits>
+#include <tuple>
 #include <vector>
 
 #include "kernels/calibrate/range_searches.h"
@@ -97,7 +97,10 @@ class MseSearch {
     return Best(std::move(minima));
   }
   static std::vector<Candidate> Best(std::vector<Candidate> candidates) {
-    std::ranges::stable_sort(candidates, {}, &Candidate::error);
+    // Of equal errors the wider range first.
+    std::ranges::sort(candidates, [](const Candidate& a, const Candidate& b) {
+      return std::tuple(a.error, b.highest, b.lowest) < std::tuple(b.error, a.highest, a.lowest);
+    });
     candidates.resize(std::min(candidates.size(), kStarts));
     return candidates;
   }

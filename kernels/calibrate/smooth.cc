@@ -8,6 +8,7 @@
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/calibrate/reproducible_log.h"
+#include "kernels/cpu/float_environment.h"
 #include "kernels/format/value_types.h"
 
 namespace quantd {
@@ -27,6 +28,7 @@ absl::Status CheckBytes(DataType dtype, size_t bytes, uint64_t multiple, bool ex
 // Each value becomes change(value, index), rounded to the type.
 template <class Change>
 void ChangeEach(DataType dtype, std::span<std::byte> bytes, const Change& change) {
+  const ScopedFloatEnvironment environment;
   WithValues(dtype, [&]<class Values>(Values) {
     using Bits = typename Values::Bits;
     for (uint64_t i = 0; i < bytes.size() / sizeof(Bits); ++i) {
@@ -46,15 +48,17 @@ double Factor(double activation, double weight, double alpha) {
 absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activation_absmax,
                                                     std::span<const float> weight_absmax,
                                                     const SmoothOptions& options) {
+  const ScopedFloatEnvironment environment;
   if (activation_absmax.size() != weight_absmax.size()) {
     return Invalid(absl::StrCat("there are ", activation_absmax.size(), " channels of activations and ",
                                 weight_absmax.size(), " columns of weights"));
   }
-  if (!(options.alpha >= 0 && options.alpha <= 1)) {
-    return Invalid(absl::StrCat("alpha ", options.alpha, " is not in [0, 1]"));
-  }
-  if (!(options.factor_min > 0 && options.factor_min <= options.factor_max && std::isfinite(options.factor_max) &&
-        options.weight_absmax_min >= 0 && std::isfinite(options.weight_absmax_min))) {
+  const bool alpha_fits = options.alpha >= 0 && options.alpha <= 1;
+  if (!alpha_fits) return Invalid(absl::StrCat("alpha ", options.alpha, " is not in [0, 1]"));
+  const bool clamps_fit = options.factor_min > 0 && options.factor_min <= options.factor_max &&
+                          std::isfinite(options.factor_max) && options.weight_absmax_min >= 0 &&
+                          std::isfinite(options.weight_absmax_min);
+  if (!clamps_fit) {
     return Invalid("factor_min and factor_max must be positive, finite and in that order, weight_absmax_min finite");
   }
   std::vector<float> factors;
@@ -62,7 +66,8 @@ absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activ
   for (size_t i = 0; i < activation_absmax.size(); ++i) {
     const float activation = activation_absmax[i];
     const float weight = weight_absmax[i];
-    if (!(activation > 0 && weight > 0 && std::isfinite(activation) && std::isfinite(weight))) {
+    const bool alive = activation > 0 && weight > 0 && std::isfinite(activation) && std::isfinite(weight);
+    if (!alive) {
       factors.push_back(1);
       continue;
     }
@@ -73,6 +78,7 @@ absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activ
 }
 
 std::vector<float> ColumnAbsmax(DataType dtype, std::span<const std::byte> weight, uint64_t columns) {
+  const ScopedFloatEnvironment environment;
   std::vector<float> absmax(columns);
   WithValues(dtype, [&]<class Values>(Values) {
     using Bits = typename Values::Bits;

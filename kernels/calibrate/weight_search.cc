@@ -7,6 +7,7 @@
 #include "kernels/base/error_reason.h"
 #include "kernels/calibrate/reproducible_log.h"
 #include "kernels/calibrate/target_levels.h"
+#include "kernels/cpu/float_environment.h"
 
 namespace quantd {
 namespace {
@@ -21,16 +22,19 @@ double Power(double magnitude, double norm) {
 
 std::vector<float> ClipCandidates(double shrink, uint32_t steps) {
   std::vector<float> candidates;
+  candidates.reserve(steps);
   for (uint32_t i = 0; i < steps; ++i) candidates.push_back(static_cast<float>(1 - shrink * i / steps));
   return candidates;
 }
 
 absl::StatusOr<ClipResult> FindBestClip(std::span<const float> run, std::span<const float> importance,
                                         std::span<const float> candidates, const ClipSearchOptions& options) {
+  const ScopedFloatEnvironment environment;
   const auto is_ratio = [](float ratio) { return ratio > 0 && ratio <= 1; };
+  const bool norm_fits = options.norm > 0 && options.norm <= 7;
   if (candidates.empty() || !std::ranges::all_of(candidates, is_ratio) ||
       (!importance.empty() && importance.size() != run.size()) || !CanTarget(options.target, options.symmetric) ||
-      !(options.norm > 0 && options.norm <= 7)) {
+      !norm_fits) {
     return InvalidArgument(reason::kInvalidRangeRequest,
                            "a clip search needs candidates in (0, 1], an importance for each value or none, an integer "
                            "or small float (asymmetric: an integer), and a norm in (0, 7]");

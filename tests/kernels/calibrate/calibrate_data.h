@@ -68,7 +68,7 @@ inline Bytes AnyPatterns(DataType dtype, uint64_t count, uint32_t seed) {
   return bytes;
 }
 
-inline StatisticsConfig Config(std::map<std::string, std::string> fields) {
+inline StatisticsConfig Config(const std::map<std::string, std::string>& fields) {
   const auto config = ParseStatisticsConfig(fields);
   EXPECT_TRUE(config.ok()) << config.status();
   return config.value_or(StatisticsConfig{});
@@ -123,6 +123,7 @@ inline std::vector<BucketRange> NaiveRanges(const StatisticsConfig& config, Data
     range.highest = std::max(range.highest, values[i]);
   }
   std::vector<BucketRange> in_order;
+  in_order.reserve(ranges.size());
   for (const auto& [bucket, range] : ranges) in_order.push_back(range);
   return in_order;
 }
