@@ -1,6 +1,7 @@
 # What can be chosen at configure time, and the flags that every target gets.
 option(QUANTD_BUILD_TESTS "Build tests and benchmarks" ON)
 option(QUANTD_WERROR "Treat warnings as errors" OFF)
+option(QUANTD_FUZZERS "Instrument everything for libFuzzer and build the fuzzers: needs Clang" OFF)
 set(QUANTD_SANITIZER "" CACHE STRING "address, undefined or thread: instrument everything")
 set(QUANTD_GOOGLEAPIS_DIR ${CMAKE_SOURCE_DIR}/.deps/googleapis CACHE PATH "Folder with google/rpc/*.proto, from the PyPI package googleapis-common-protos")
 
@@ -29,4 +30,7 @@ if(QUANTD_SANITIZER)
   target_compile_options(quantd_flags INTERFACE
     "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${QUANTD_SANITIZER};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-g>")
   target_link_options(quantd_flags INTERFACE -fsanitize=${QUANTD_SANITIZER})
+endif()
+if(QUANTD_FUZZERS)
+  target_compile_options(quantd_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
 endif()

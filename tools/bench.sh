@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs every benchmark program: tests/benchmark, one after another, on an idle machine.
+# Builds and runs every benchmark program, one after another, on an idle machine: tests/benchmark, and quantctl bench.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/common.sh
@@ -13,4 +13,6 @@ for program in build/bin/*_benchmark; do
   say "$(basename "$program")"
   "$program" "$@"
 done
+say "quantctl bench"
+build/bin/quantctl bench --tensor-mib 1024
 [ -n "$found" ] || fail "there is no build/bin/*_benchmark"

@@ -8,6 +8,7 @@ BUILD_PACKAGES="g++ cmake ninja-build libgrpc++-dev libgrpc-dev protobuf-compile
   nlohmann-json3-dev libtomlplusplus-dev liblzma-dev $PYTHON_PACKAGES"
 FORMAT_PACKAGES="clang-format-19"
 LINT_PACKAGES="$FORMAT_PACKAGES clang-tidy-19 shellcheck git"
+FUZZ_PACKAGES="clang-19 libclang-rt-19-dev"
 NODE_PACKAGES="nodejs npm"
 IMAGE_PACKAGES="buildah mmdebstrap"
 

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kernels/base/float16.h"
+#include "kernels/format/mini_float.h"
 
 namespace quantd::cli {
 namespace {
@@ -32,6 +33,11 @@ void WidenHalf(const std::byte* source, size_t count, double* target) {
   }
 }
 
+template <class Format>
+void WidenFloat8(const std::byte* source, size_t count, double* target) {
+  for (size_t i = 0; i < count; ++i) target[i] = static_cast<double>(Format::Decode(static_cast<uint8_t>(source[i])));
+}
+
 struct Widening {
   std::string_view dtype;
   bool is_float;
@@ -41,6 +47,7 @@ struct Widening {
 constexpr Widening kWidenings[] = {
     {"F64", true, WidenPlain<double>},          {"F32", true, WidenPlain<float>},
     {"F16", true, WidenHalf<Float16ToFloat32>}, {"BF16", true, WidenHalf<BFloat16ToFloat32>},
+    {"F8_E4M3", true, WidenFloat8<Fp8E4m3>},    {"F8_E5M2", true, WidenFloat8<Fp8E5m2>},
     {"I8", false, WidenPlain<int8_t>},          {"U8", false, WidenPlain<uint8_t>},
     {"I16", false, WidenPlain<int16_t>},        {"U16", false, WidenPlain<uint16_t>},
     {"I32", false, WidenPlain<int32_t>},        {"U32", false, WidenPlain<uint32_t>},

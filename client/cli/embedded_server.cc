@@ -16,9 +16,10 @@ class ApplicationServer final : public EmbeddedServer {
  public:
   ApplicationServer() : logger_(server::MakeStderrLogger(server::LogLevel::kError, server::LogFormat::kText)) {}
 
-  absl::Status Start(const std::string& cpu_target) {
+  absl::Status Start(const std::string& cpu_target, Reach reach) {
     server::ServerConfig config;
     config.listen.clear();
+    if (reach == Reach::kLoopback) config.listen.push_back("127.0.0.1:0");
     config.gpu.mode = server::GpuMode::kOff;  // one command is over before a worker has started
     if (!cpu_target.empty()) config.cpu_target = cpu_target;
     std::error_code no_folder;
@@ -29,6 +30,10 @@ class ApplicationServer final : public EmbeddedServer {
   }
 
   std::shared_ptr<grpc::Channel> channel() override { return application_->server().InProcessChannel(); }
+  std::string address() const override {
+    const auto& addresses = application_->server().addresses();
+    return addresses.empty() ? "" : addresses.front();
+  }
 
  private:
   const std::unique_ptr<server::Logger> logger_;
@@ -37,9 +42,9 @@ class ApplicationServer final : public EmbeddedServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(const std::string& cpu_target) {
+absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(const std::string& cpu_target, Reach reach) {
   auto embedded = std::make_unique<ApplicationServer>();
-  QUANTD_RETURN_IF_ERROR(embedded->Start(cpu_target));
+  QUANTD_RETURN_IF_ERROR(embedded->Start(cpu_target, reach));
   return embedded;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/cli/bench_peers.h"
 #include "client/cli/exit_code.h"
 #include "client/cpp/client.h"
 #include "kernels/base/clock.h"
@@ -32,6 +33,8 @@ struct Environment {
   std::function<Interruption()> interruption;
   // A client of that server; one in this process lives as long as the client.
   std::function<absl::StatusOr<std::shared_ptr<Client>>(const ServerChoice&)> connect;
+  // What `bench` measures that server with.
+  std::function<absl::StatusOr<std::unique_ptr<BenchPeers>>(const ServerChoice&)> bench_peers;
   std::istream* in = nullptr;  // values that a command was told to read; null: there are none
 };
 

@@ -12,11 +12,16 @@ namespace quantd::cli {
 namespace {
 
 nlohmann::ordered_json ToJson(const ServerInfo& info) {
+  nlohmann::ordered_json gpus = nlohmann::ordered_json::array();
+  for (const GpuInfo& gpu : info.gpus) {
+    gpus.push_back({{"name", gpu.name}, {"target", gpu.target}, {"state", gpu.state}});
+  }
   return {{"version", info.version},
           {"server_instance", info.server_instance},
           {"epoch", info.epoch},
           {"cpu_target", info.cpu_target},
           {"devices", info.devices},
+          {"gpus", gpus},
           {"principal", info.principal},
           {"frame_data_bytes_max", info.frame_data_bytes_max},
           {"initial_window_bytes", info.initial_window_bytes},

@@ -6,17 +6,17 @@
 #include <string>
 
 #include "client/cli/connect.h"
+#include "client/cli/grpc_bench_peers.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/run_command_line.h"
 
 namespace {
 
-// Connect, with the environment's CPU target where the command line names none.
-absl::StatusOr<std::shared_ptr<quantd::Client>> ConnectAsToldByEnvironment(const quantd::cli::ServerChoice& server) {
-  quantd::cli::ServerChoice chosen = server;
+// With the environment's CPU target where the command line names none.
+quantd::cli::ServerChoice AsToldByEnvironment(quantd::cli::ServerChoice server) {
   const char* const cpu_target = std::getenv("QUANTD_CPU_TARGET");
-  if (chosen.cpu_target.empty() && cpu_target != nullptr) chosen.cpu_target = cpu_target;
-  return quantd::cli::Connect(chosen);
+  if (server.cpu_target.empty() && cpu_target != nullptr) server.cpu_target = cpu_target;
+  return server;
 }
 
 }  // namespace
@@ -25,14 +25,16 @@ int main(int argc, char** argv) {
   static quantd::CancelToken cancel;  // signal handlers need it to the very end
   quantd::cli::CancelOnSignals(cancel);
   const quantd::RealClock clock;
-  quantd::cli::Environment environment{std::cout,
-                                       std::cerr,
-                                       ::isatty(STDERR_FILENO) == 1,
-                                       clock,
-                                       cancel,
-                                       quantd::cli::FirstInterruption,
-                                       ConnectAsToldByEnvironment,
-                                       &std::cin};
+  quantd::cli::Environment environment{
+      std::cout,
+      std::cerr,
+      ::isatty(STDERR_FILENO) == 1,
+      clock,
+      cancel,
+      quantd::cli::FirstInterruption,
+      [](const auto& server) { return quantd::cli::Connect(AsToldByEnvironment(server)); },
+      [](const auto& server) { return quantd::cli::MakeBenchPeers(AsToldByEnvironment(server)); },
+      &std::cin};
   const quantd::cli::ExitCode code = quantd::cli::RunCommandLine(argc, argv, environment);
   if (!std::cout.flush()) return static_cast<int>(quantd::cli::ExitCode::kFile);
   return static_cast<int>(code);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/bench_command.h"
 #include "client/cli/calibrate_command.h"
 #include "client/cli/compare_command.h"
 #include "client/cli/dequantize_command.h"
@@ -69,6 +70,7 @@ ExitCode RunCommandLine(int argc, const char* const* argv, Environment& environm
   AddCompareCommand(app, chosen);
   AddSchemesCommand(app, chosen);
   AddInfoCommand(app, chosen);
+  AddBenchCommand(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -12,8 +12,10 @@
 #include "client/cpp/channel_pool.h"
 #include "client/cpp/grpc_status.h"
 #include "client/cpp/joined_segments.h"
+#include "client/cpp/many_tensors.h"
 #include "client/cpp/memory_sink.h"
 #include "client/cpp/null_sink.h"
+#include "client/cpp/pipeline.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/split_run.h"
 #include "client/cpp/stream_transport.h"
@@ -21,6 +23,7 @@
 #include "client/cpp/tensor_task.h"
 #include "client/cpp/wire_convert.h"
 #include "grpcpp/create_channel.h"
+#include "kernels/base/checked_math.h"
 #include "kernels/base/status_macros.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
 
@@ -29,6 +32,8 @@ namespace {
 
 constexpr absl::Duration kUnaryTimeout = absl::Seconds(30);
 constexpr uint32_t kConnectionsMax = 64;
+// A connection more has to be worth its handshake.
+constexpr uint64_t kTensorsPerPipelineMin = 256;
 constexpr absl::Duration kSleepSlice = absl::Milliseconds(10);
 // The largest frame, with its tags and lengths.
 constexpr int kMessageBytesMax = (4 << 20) + (64 << 10);
@@ -45,6 +50,12 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+uint64_t ValueBytes(const std::vector<uint64_t>& shape, DataType dtype) {
+  uint64_t bytes = SizeBytes(dtype);
+  for (const uint64_t extent : shape) bytes = CheckedMul(bytes, extent).value_or(UINT64_MAX);
+  return bytes;
 }
 
 void SleepUnlessCancelled(absl::Duration duration, const CancelToken* cancel) {
@@ -66,12 +77,7 @@ class GrpcClient final : public Client {
     QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
     const auto plan = LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics);
     QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kQuantize, task, plan, options));
-    return QuantizedTensor{tensor.name,
-                           tensor.dtype,
-                           tensor.shape,
-                           std::move(result.scheme),
-                           std::move(result.segments),
-                           std::move(result.summary)};
+    return ToQuantized(tensor, std::move(result));
   }
 
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
@@ -85,13 +91,34 @@ class GrpcClient final : public Client {
     QUANTD_ASSIGN_OR_RETURN(const TensorTask task, DequantizeTask(tensor, dtype, options));
     const auto plan = LocalPlan(tensor.scheme, Direction::kDequantize, dtype, tensor.shape, {});
     QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kDequantize, task, plan, options));
-    return Tensor{tensor.name, dtype, tensor.shape, std::move(result.segments.front().bytes)};
+    return ToTensor(tensor, dtype, std::move(result));
   }
 
   absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
                                      const CallOptions& options) override {
     QUANTD_ASSIGN_OR_RETURN(const TensorTask task, DequantizeTask(tensor, dtype, options));
     return RunOnOne(BulkMethod::kDequantize, task, sink, options);
+  }
+
+  std::vector<absl::StatusOr<QuantizedTensor>> QuantizeAll(std::span<const TensorView> tensors,
+                                                           const SchemeRequest& scheme,
+                                                           const CallOptions& options) override {
+    return RunAll<QuantizedTensor>(
+        BulkMethod::kQuantize, tensors.size(),
+        {.value_bytes = [&](size_t i) { return tensors[i].values.size(); },
+         .task = [&](size_t i) { return QuantizeTask(tensors[i], scheme, options); },
+         .result = [&](size_t i, MemoryResult result) { return ToQuantized(tensors[i], std::move(result)); }},
+        options, [&](size_t i, const CallOptions& own) { return Quantize(tensors[i], scheme, own); });
+  }
+
+  std::vector<absl::StatusOr<Tensor>> DequantizeAll(std::span<const QuantizedTensorView> tensors, DataType dtype,
+                                                    const CallOptions& options) override {
+    return RunAll<Tensor>(
+        BulkMethod::kDequantize, tensors.size(),
+        {.value_bytes = [&](size_t i) { return ValueBytes(tensors[i].shape, dtype); },
+         .task = [&](size_t i) { return DequantizeTask(tensors[i], dtype, options); },
+         .result = [&](size_t i, MemoryResult result) { return ToTensor(tensors[i], dtype, std::move(result)); }},
+        options, [&](size_t i, const CallOptions& own) { return Dequantize(tensors[i], dtype, own); });
   }
 
   absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
@@ -155,12 +182,6 @@ class GrpcClient final : public Client {
   }
 
  private:
-  struct MemoryResult {
-    SchemeRequest scheme;
-    std::vector<Segment> segments;
-    Summary summary;
-  };
-
   using Stub = v1::QuantizationService::Stub;
 
   CalibrationCalls Calibrations() {
@@ -189,6 +210,54 @@ class GrpcClient final : public Client {
     if (!scheme.ok()) return std::nullopt;
     auto plan = MakePlan(*scheme, direction, dtype, shape, known);
     return plan.ok() ? std::optional(*std::move(plan)) : std::nullopt;
+  }
+
+  static QuantizedTensor ToQuantized(const TensorView& tensor, MemoryResult result) {
+    return {tensor.name,
+            tensor.dtype,
+            tensor.shape,
+            std::move(result.scheme),
+            std::move(result.segments),
+            std::move(result.summary)};
+  }
+  static Tensor ToTensor(const QuantizedTensorView& tensor, DataType dtype, MemoryResult result) {
+    return {tensor.name, dtype, tensor.shape, std::move(result.segments.front().bytes)};
+  }
+
+  // Tensors that may be split run alone, one after another; the others on pipelines.
+  template <typename Result, typename RunAlone>
+  std::vector<absl::StatusOr<Result>> RunAll(BulkMethod method, size_t count, typename ManyTensors<Result>::Rules rules,
+                                             const CallOptions& options, const RunAlone& run_alone) {
+    const absl::Time deadline = absl::Now() + options.timeout;
+    std::vector<size_t> large, small;
+    for (size_t i = 0; i < count; ++i) {
+      (rules.value_bytes(i) >= options_.part_bytes_min ? large : small).push_back(i);
+    }
+    ManyTensors<Result> work(count, std::move(rules), options);
+    const size_t pipelines = CeilDiv(small.size(), kTensorsPerPipelineMin);
+    work.SetQueue(std::move(small));
+    for (const size_t index : large) {
+      CallOptions own = options;
+      own.timeout = deadline - absl::Now();
+      own.progress = nullptr;
+      work.Put(index, run_alone(index, own));
+    }
+    if (pipelines > 0) RunPipelines(method, work, pipelines, options, deadline);
+    return work.TakeResults();
+  }
+
+  void RunPipelines(BulkMethod method, PipelineWork& work, size_t wanted, const CallOptions& options,
+                    absl::Time deadline) {
+    const std::vector<ChannelPool::Lease> leases =
+        channels_.Take(static_cast<uint32_t>(std::min<size_t>(wanted, options_.connections_max)));
+    const auto run = [&](size_t pipeline) {
+      RunPipeline(work, options, options_.retry, RetryWorld(deadline, options.cancel),
+                  [&] { return OpenStream(leases[pipeline].channel(), method, deadline); });
+    };
+    std::vector<std::thread> threads;
+    for (size_t i = 1; i < leases.size(); ++i) threads.emplace_back(run, i);
+    run(0);
+    for (std::thread& thread : threads) thread.join();
   }
 
   // On as many connections as the tensor is worth and are idle.
@@ -263,14 +332,6 @@ absl::StatusOr<std::unique_ptr<Client>> MakeClient(ChannelPool::Factory factory,
 }
 
 }  // namespace
-
-QuantizedTensorView QuantizedTensor::View() const {
-  QuantizedTensorView view{name, shape, scheme, {}};
-  for (const Segment& segment : segments) {
-    view.segments.push_back({segment.name, segment.dtype, segment.shape, segment.bytes});
-  }
-  return view;
-}
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& options) {
   if (options.address.empty()) {

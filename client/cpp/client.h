@@ -165,10 +165,16 @@ struct ClientOptions {
   std::function<void(absl::Duration)> sleeper;
 };
 
+// A GPU of the server: quantd.v1.Gpu.
+struct GpuInfo {
+  std::string name, target, state;
+};
+
 struct ServerInfo {
   std::string version, server_instance, cpu_target, principal;
   uint64_t epoch = 0;
   std::vector<std::string> devices;
+  std::vector<GpuInfo> gpus;  // whatever their state
   uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0,
            spool_bytes_per_stream_max = 0;
   uint32_t streams_max = 0, streams_per_principal_max = 0;
@@ -215,6 +221,16 @@ class Client {
   // Dequantizes into `sink`: one segment, "values".
   virtual absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
                                              const CallOptions& options = {}) = 0;
+
+  // Many tensors, their results in the same order. Those below ClientOptions.part_bytes_min follow one another on a few
+  // streams, each sent while the results of those before it are still coming. An error of one is its own result and
+  // ends nothing else; what ends a stream for good is the result of all that are left. options.progress counts tensors
+  // that are done, as their bytes of values, on any thread, one call at a time.
+  virtual std::vector<absl::StatusOr<QuantizedTensor>> QuantizeAll(std::span<const TensorView> tensors,
+                                                                   const SchemeRequest& scheme,
+                                                                   const CallOptions& options = {}) = 0;
+  virtual std::vector<absl::StatusOr<Tensor>> DequantizeAll(std::span<const QuantizedTensorView> tensors,
+                                                            DataType dtype, const CallOptions& options = {}) = 0;
 
   // Adds the tensor's statistics to a session, which the first one creates. After a broken connection it is sent again
   // from the start: the contribution id makes sure that it counts once.

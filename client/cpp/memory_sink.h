@@ -13,6 +13,13 @@
 
 namespace quantd {
 
+// What a call into memory brings.
+struct MemoryResult {
+  SchemeRequest scheme;
+  std::vector<Segment> segments;
+  Summary summary;
+};
+
 class MemorySink final : public SegmentSink {
  public:
   // Reserves what the server announces, but touches only what comes.

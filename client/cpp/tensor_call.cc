@@ -15,8 +15,6 @@
 namespace quantd {
 namespace {
 
-// A stream of this client carries one tensor.
-constexpr uint64_t kTensorSeq = 1;
 constexpr int kSegmentsMax = 64;
 
 absl::Status ProtocolError(const std::string& what) {
@@ -63,8 +61,9 @@ bool IsPartOfRange(const v1::TensorHeader& header, const v1::Accept& accept, con
 
 }  // namespace
 
-TensorCall::TensorCall(const TensorTask& task)
+TensorCall::TensorCall(const TensorTask& task, uint64_t seq)
     : task_(task),
+      seq_(seq),
       order_({}),
       window_bytes_(task.window_before_accept_bytes),
       frame_data_bytes_(std::min(task.frame_data_bytes, wire::kFrameDataBytesMax)) {
@@ -119,7 +118,7 @@ bool TensorCall::CanSend() const {
 std::optional<OutgoingFrame> TensorCall::NextFrame() {
   if (!CanSend()) return std::nullopt;
   OutgoingFrame frame;
-  frame.fields.set_tensor_seq(kTensorSeq);
+  frame.fields.set_tensor_seq(seq_);
   if (!header_sent_) *frame.fields.mutable_header() = task_.header;
   header_sent_ = true;
   if (!server_error_.has_value()) {
@@ -151,8 +150,8 @@ void TensorCall::AddPiece(const Run& run, OutgoingFrame& frame) const {
 
 absl::Status TensorCall::Receive(const ResponseFields& fields, std::span<const wire::ByteSpan> data,
                                  SegmentSink& sink) {
-  if (fields.tensor_seq() != kTensorSeq) {
-    return ProtocolError(absl::StrCat("a response for tensor ", fields.tensor_seq(), ", which was never sent"));
+  if (fields.tensor_seq() != seq_) {
+    return ProtocolError(absl::StrCat("a response for tensor ", fields.tensor_seq(), " where ", seq_, " is due"));
   }
   if (fields.has_error()) {
     server_error_ = FromResponseError(fields.error());

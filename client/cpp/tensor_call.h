@@ -44,8 +44,8 @@ struct OutgoingFrame {
 
 class TensorCall {
  public:
-  // `task` must outlive this object.
-  explicit TensorCall(const TensorTask& task);
+  // `task` must outlive this object. `seq` is the tensor's number in its stream, from 1.
+  explicit TensorCall(const TensorTask& task, uint64_t seq = 1);
 
   // True if NextFrame would give a frame now.
   bool CanSend() const;
@@ -96,6 +96,7 @@ class TensorCall {
   bool checksums() const { return task_.header.checksum_kind() == v1::CHECKSUM_KIND_CRC32C; }
 
   const TensorTask& task_;
+  const uint64_t seq_;
   std::vector<Part> parts_;  // of task_.inputs
   SendOrder order_;          // in bytes from the parts' begin
   uint64_t total_bytes_ = 0;

@@ -1,5 +1,7 @@
 #include "client/cpp/wire_convert.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace quantd {
@@ -57,12 +59,15 @@ Summary FromWire(const v1::Summary& summary) {
 
 ServerInfo FromWire(const v1::GetServerInfoResponse& info) {
   const v1::Limits& limits = info.limits();
+  std::vector<GpuInfo> gpus;
+  for (const v1::Gpu& gpu : info.gpus()) gpus.push_back({gpu.name(), gpu.target(), gpu.state()});
   return {.version = info.version(),
           .server_instance = info.server_instance(),
           .cpu_target = info.cpu_target(),
           .principal = info.principal(),
           .epoch = info.epoch(),
           .devices = {info.devices().begin(), info.devices().end()},
+          .gpus = std::move(gpus),
           .frame_data_bytes_max = limits.frame_data_bytes_max(),
           .initial_window_bytes = limits.initial_window_bytes(),
           .window_bytes = limits.window_bytes(),

@@ -33,6 +33,7 @@ class CalibrationJob final : public StreamJob {
   Priority priority() const override { return request_.priority; }
   DevicePolicy device_policy() const override { return request_.device_policy; }
   uint64_t window_bytes_min() const override { return kInitialWindowBytes; }
+  uint64_t input_bytes() const override { return end_bytes_ - begin_bytes_; }
   uint64_t output_bytes() const override { return 0; }
   absl::Status Take(FrameCursor& cursor) override;
   uint64_t RegionBytesNeeded() const override;
@@ -42,6 +43,8 @@ class CalibrationJob final : public StreamJob {
   // There are none; but the last call counts the tensor, with the errors of CalibrationSession::Count.
   absl::StatusOr<std::vector<OutputPiece>> TakeResults() override;
   uint64_t consumed_bytes() const override { return consumed_bytes_; }
+  // All of it: what has not counted is forgotten.
+  uint64_t resume_element() const override { return begin_bytes_ / element_bytes_; }
   bool done() const override { return done_; }
   bool idle() const override { return run_ == nullptr && full_.empty() && RegionBytesNeeded() == 0; }
   // The next tensor of the stream would have a state of its own.

@@ -107,6 +107,10 @@ void ApplyLimits(const config::v1::Limits& from, Limits& to) {
   if (from.has_overrides_max()) to.overrides_max = from.overrides_max();
   if (from.has_name_bytes_max()) to.name_bytes_max = from.name_bytes_max();
   if (from.has_stall_max()) to.stall_max = FromProto(from.stall_max());
+  if (from.has_slots_per_principal_max()) to.slots_per_principal_max = from.slots_per_principal_max();
+  if (from.has_slot_wait_max()) to.slot_wait_max = FromProto(from.slot_wait_max());
+  if (from.has_load_bytes_max()) to.load_bytes_max = from.load_bytes_max();
+  if (from.has_load_bytes_per_principal_max()) to.load_bytes_per_principal_max = from.load_bytes_per_principal_max();
 }
 
 void FillLimits(const Limits& from, config::v1::Limits& to) {
@@ -123,6 +127,10 @@ void FillLimits(const Limits& from, config::v1::Limits& to) {
   to.set_overrides_max(from.overrides_max);
   to.set_name_bytes_max(from.name_bytes_max);
   *to.mutable_stall_max() = ToProto(from.stall_max);
+  to.set_slots_per_principal_max(from.slots_per_principal_max);
+  *to.mutable_slot_wait_max() = ToProto(from.slot_wait_max);
+  to.set_load_bytes_max(from.load_bytes_max);
+  to.set_load_bytes_per_principal_max(from.load_bytes_per_principal_max);
 }
 
 void ApplyCalibration(const config::v1::Calibration& from, CalibrationLimits& to) {
@@ -150,6 +158,7 @@ absl::Status ApplyGpu(const config::v1::Gpu& from, GpuConfig& to) {
   if (from.has_units_in_flight_max()) to.units_in_flight_max = from.units_in_flight_max();
   if (from.has_min_batch_bytes()) to.min_batch_bytes = from.min_batch_bytes();
   if (from.has_copy_bytes_per_second_max()) to.copy_bytes_per_second_max = from.copy_bytes_per_second_max();
+  if (from.has_duty_percent_max()) to.duty_percent_max = from.duty_percent_max();
   if (from.has_unit_deadline()) to.unit_deadline = FromProto(from.unit_deadline());
   if (from.has_idle_trim()) to.idle_trim = FromProto(from.idle_trim());
   if (from.has_idle_exit()) to.idle_exit = FromProto(from.idle_exit());
@@ -163,6 +172,7 @@ void FillGpu(const GpuConfig& from, config::v1::Gpu& to) {
   to.set_units_in_flight_max(from.units_in_flight_max);
   to.set_min_batch_bytes(from.min_batch_bytes);
   to.set_copy_bytes_per_second_max(from.copy_bytes_per_second_max);
+  to.set_duty_percent_max(from.duty_percent_max);
   *to.mutable_unit_deadline() = ToProto(from.unit_deadline);
   *to.mutable_idle_trim() = ToProto(from.idle_trim);
   *to.mutable_idle_exit() = ToProto(from.idle_exit);
@@ -180,6 +190,11 @@ config::v1::ServerConfig ToProto(const ServerConfig& config) {
   message.set_reflection(config.reflection);
   message.set_transport_bytes_max(config.transport_bytes_max);
   FillLimits(config.limits, *message.mutable_limits());
+  for (const PrincipalConfig& principal : config.principals) {
+    config::v1::Principal& entry = *message.add_principals();
+    entry.set_name(principal.name);
+    entry.set_weight(principal.weight);
+  }
   FillGpu(config.gpu, *message.mutable_gpu());
   FillCalibration(config.calibration, *message.mutable_calibration());
   message.mutable_logging()->set_level(NameOf(config.log_level, kLogLevelNames));
@@ -189,10 +204,14 @@ config::v1::ServerConfig ToProto(const ServerConfig& config) {
   return message;
 }
 
+toml::table ToTomlTable(const json& object);
+
 toml::array ToToml(const json& array) {
   toml::array result;
   for (const json& value : array) {
-    if (value.is_string()) {
+    if (value.is_object()) {
+      result.push_back(ToTomlTable(value));
+    } else if (value.is_string()) {
       result.push_back(value.get<std::string>());
     } else {
       result.push_back(value.get<int64_t>());
@@ -236,6 +255,10 @@ absl::StatusOr<ServerConfig> ApplyToml(const std::string& text, ServerConfig bas
   if (message.has_reflection()) base.reflection = message.reflection();
   if (message.has_transport_bytes_max()) base.transport_bytes_max = message.transport_bytes_max();
   ApplyLimits(message.limits(), base.limits);
+  if (message.principals_size() > 0) base.principals.clear();
+  for (const config::v1::Principal& principal : message.principals()) {
+    base.principals.push_back({principal.name(), principal.has_weight() ? principal.weight() : 1});
+  }
   QUANTD_RETURN_IF_ERROR(ApplyGpu(message.gpu(), base.gpu));
   ApplyCalibration(message.calibration(), base.calibration);
   if (message.logging().has_level()) {

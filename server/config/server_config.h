@@ -25,12 +25,19 @@ struct GpuConfig {
   uint32_t units_in_flight_max = 4;
   uint64_t min_batch_bytes = 512 << 10;
   uint64_t copy_bytes_per_second_max = 0;
+  uint32_t duty_percent_max = 100;
   absl::Duration unit_deadline = absl::Seconds(10);
   absl::Duration idle_trim = absl::Seconds(2);
   absl::Duration idle_exit = absl::Minutes(5);
   // From the environment only.
   std::optional<std::string> visible_devices;   // CUDA_VISIBLE_DEVICES; nothing: it is not set
   std::vector<std::string> worker_environment;  // "NAME=value" that workers get besides
+};
+
+// A caller with another weight than 1.
+struct PrincipalConfig {
+  std::string name;
+  uint32_t weight = 1;
 };
 
 struct ServerConfig {
@@ -45,6 +52,7 @@ struct ServerConfig {
   uint64_t transport_bytes_max = 512u << 20;
   Limits limits;
   CalibrationLimits calibration;
+  std::vector<PrincipalConfig> principals;
   GpuConfig gpu;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
@@ -58,6 +66,10 @@ absl::Status Validate(const ServerConfig& config);
 
 // compute_threads, or the processors that this process may use where that is 0.
 uint32_t ComputeThreads(const ServerConfig& config);
+
+// The limits with each 0 worked out for these listeners: over TCP everybody is one principal, who needs to leave
+// nothing to others.
+Limits EffectiveLimits(const ServerConfig& config);
 
 // The permissions that `unix_mode` spells; the mode must be valid.
 uint32_t UnixMode(const ServerConfig& config);

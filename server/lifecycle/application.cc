@@ -23,7 +23,9 @@ ServiceOptions OptionsFor(const ServerConfig& config) {
   options.epoch = identity.epoch;
   options.compute_threads = ComputeThreads(config);
   options.spool_directory = config.spool_directory;
-  options.limits = config.limits;
+  options.limits = EffectiveLimits(config);
+  for (const PrincipalConfig& principal : config.principals)
+    options.principal_weights[principal.name] = principal.weight;
   options.calibration_limits = config.calibration;
   return options;
 }
@@ -39,17 +41,18 @@ absl::StatusOr<std::unique_ptr<Application>> Application::Start(const ServerConf
   std::unique_ptr<Application> application(new Application(std::move(backend), logger));
   QUANTD_RETURN_IF_ERROR(SelfTest(*application->backend_));
   ServiceOptions options = OptionsFor(config);
-  options.make_devices = [&config, &clock = application->clock_, &logger](const SlotArena& arena) {
+  options.make_devices = [&config, &clock = application->clock_, &logger,
+                          &health = application->device_health_](const SlotArena& arena) {
     const auto gpus =
         config.gpu.mode == GpuMode::kOff ? std::vector<std::string>() : VisibleGpus(config.gpu.visible_devices);
-    return MakeGpuPool(config.gpu, gpus, arena, clock, logger);
+    return MakeGpuPool(config.gpu, gpus, arena, clock, logger, health);
   };
   QUANTD_ASSIGN_OR_RETURN(
       application->service_,
       QuantizationService::Create(options, *application->backend_, application->clock_, application->rpc_log_));
   QuantizationService& service = *application->service_;
   application->trimmer_ = std::make_unique<IdleTrimmer>([&service] { return service.open_streams(); });
-  QUANTD_ASSIGN_OR_RETURN(application->server_, Server::Start(config, service, logger));
+  QUANTD_ASSIGN_OR_RETURN(application->server_, Server::Start(config, service, logger, application->device_health_));
   return application;
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
 #include "server/config/server_config.h"
+#include "server/lifecycle/device_health.h"
 #include "server/lifecycle/memory_tuning.h"
 #include "server/lifecycle/server.h"
 #include "server/rpc/quantization_service.h"
@@ -31,6 +32,7 @@ class Application {
   const RealClock clock_;
   LoggedRpcs rpc_log_;
   const std::unique_ptr<Backend> backend_;
+  DeviceHealth device_health_;
   std::unique_ptr<QuantizationService> service_;
   std::unique_ptr<IdleTrimmer> trimmer_;
   std::unique_ptr<Server> server_;

@@ -20,13 +20,14 @@ std::string WorkerPath(const GpuConfig& config) {
   return (std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path() / kWorkerName).string();
 }
 
-GpuWorkerOptions OptionsFor(const GpuConfig& config, const std::string& gpu) {
+GpuWorkerOptions OptionsFor(const GpuConfig& config, const std::string& gpu, DeviceHealth& health) {
   return {.device = gpu,
           .units_in_flight_max = config.units_in_flight_max,
           .memory_budget_bytes = config.memory_budget_bytes,
           .unit_deadline = config.unit_deadline,
           .idle_trim = config.idle_trim,
-          .idle_exit = config.idle_exit};
+          .idle_exit = config.idle_exit,
+          .on_state = [&health, gpu](WorkerState state) { health.Set(gpu, state); }};
 }
 
 WorkerLauncher LauncherFor(const GpuConfig& config, const std::string& gpu) {
@@ -55,7 +56,8 @@ absl::Status WhyNone(const GpuConfig& config, const std::vector<std::string>& gp
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DevicePool>> MakeGpuPool(const GpuConfig& config, const std::vector<std::string>& gpus,
-                                                        const SlotArena& arena, const Clock& clock, Logger& logger) {
+                                                        const SlotArena& arena, const Clock& clock, Logger& logger,
+                                                        DeviceHealth& health) {
   if (config.mode == GpuMode::kOff) return nullptr;
   if (absl::Status why = WhyNone(config, gpus); !why.ok()) {
     if (config.mode == GpuMode::kRequired) return why;
@@ -69,11 +71,12 @@ absl::StatusOr<std::unique_ptr<DevicePool>> MakeGpuPool(const GpuConfig& config,
   workers.reserve(gpus.size());
   for (const std::string& gpu : gpus) {
     workers.push_back(
-        std::make_unique<GpuWorker>(OptionsFor(config, gpu), LauncherFor(config, gpu), slots, clock, logger));
+        std::make_unique<GpuWorker>(OptionsFor(config, gpu, health), LauncherFor(config, gpu), slots, clock, logger));
   }
   const GpuPoolOptions options{.units_in_flight_max = config.units_in_flight_max,
                                .min_batch_bytes = config.min_batch_bytes,
-                               .copy_bytes_per_second_max = config.copy_bytes_per_second_max};
+                               .copy_bytes_per_second_max = config.copy_bytes_per_second_max,
+                               .duty_percent_max = config.duty_percent_max};
   auto pool = std::make_unique<GpuPool>(options, std::move(workers), clock, logger);
   if (config.mode == GpuMode::kRequired && !pool->AwaitServing(GpuWorkerOptions().start_deadline)) {
     return absl::UnavailableError(

@@ -29,6 +29,8 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 // Clients may ping this often, also without a call.
 constexpr int kPingIntervalMinMs = 10'000;
 constexpr absl::Duration kStreamPoll = absl::Milliseconds(20);
+// For clients to take what tells them where to go on: of the drain's deadline, and at most a quarter of it.
+constexpr absl::Duration kHandBackMax = absl::Seconds(1);
 // For the last status messages, and for calls that are no bulk streams.
 constexpr absl::Duration kShutdownGrace = absl::Milliseconds(250);
 
@@ -58,27 +60,27 @@ absl::Status CannotListen(const std::string& address) {
                                 "choose another one, or port 0 for any that is free");
 }
 
-void Set(grpc::Server* server, const char* name, bool serving) {
-  if (server != nullptr) server->GetHealthCheckService()->SetServingStatus(name, serving);
-}
-
 }  // namespace
 
-Server::Server(const ServerConfig& config, QuantizationService& service, Logger& logger, PeerUid peer_uid)
+Server::Server(const ServerConfig& config, QuantizationService& service, Logger& logger, DeviceHealth& device_health,
+               PeerUid peer_uid)
     : drain_delay_(config.drain_delay),
       drain_deadline_(config.drain_deadline),
       service_(service),
       logger_(logger),
+      device_health_(device_health),
       gate_(std::move(peer_uid), logger) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerConfig& config, QuantizationService& service,
-                                                      Logger& logger, PeerUid peer_uid) {
+                                                      Logger& logger, DeviceHealth& device_health, PeerUid peer_uid) {
   EnableHealth();
   if (!config.admin_listen.empty()) EnableChannelz();
-  std::unique_ptr<Server> server(new Server(config, service, logger, std::move(peer_uid)));
+  std::unique_ptr<Server> server(new Server(config, service, logger, device_health, std::move(peer_uid)));
   QUANTD_RETURN_IF_ERROR(server->StartMain(config));
   QUANTD_RETURN_IF_ERROR(server->StartAdmin(config));
   server->SetHealth(/*ready=*/true);
+  device_health.Listen(
+      [&health = *server](const std::string& device, bool serving) { health.SetHealth(device, serving); });
   server->AcceptOnUnixPaths();
   return server;
 }
@@ -159,9 +161,13 @@ void Server::AcceptOnUnixPaths() {
 std::shared_ptr<grpc::Channel> Server::InProcessChannel() { return main_->InProcessChannel(grpc::ChannelArguments()); }
 
 void Server::SetHealth(bool ready) {
-  for (grpc::Server* server : {main_.get(), admin_.get()}) {
-    Set(server, kLiveness, true);
-    for (const char* name : {"", kServiceName, kReadiness}) Set(server, name, ready);
+  SetHealth(kLiveness, true);
+  for (const char* name : {"", kServiceName, kReadiness}) SetHealth(name, ready);
+}
+
+void Server::SetHealth(const std::string& service, bool serving) {
+  for (const grpc::Server* server : {main_.get(), admin_.get()}) {
+    if (server != nullptr) server->GetHealthCheckService()->SetServingStatus(service, serving);
   }
 }
 
@@ -170,7 +176,17 @@ void Server::Drain(DrainWaiter& waiter) {
   SetHealth(/*ready=*/false);
   const bool hurry = drain_delay_ > absl::ZeroDuration() && waiter.WaitOrHurry(drain_delay_);
   service_.BeginDrain();
-  const bool finished = !hurry && WaitForStreams(waiter);
+  Waited waited = Waited::kInAHurry;
+  if (!hurry) {
+    const absl::Duration for_handing_back = std::min(kHandBackMax, drain_deadline_ / 4);
+    waited = WaitForStreams(waiter, drain_deadline_ - for_handing_back);
+    if (waited == Waited::kTooLong) {
+      logger_.Write(LogLevel::kInfo, "handing back", {{"open_streams", uint64_t{service_.open_streams()}}});
+      service_.HandBack();
+      waited = WaitForStreams(waiter, for_handing_back);
+    }
+  }
+  const bool finished = waited == Waited::kAllEnded;
   if (!finished) {
     logger_.Write(LogLevel::kWarning, "cancelling what is open", {{"open_streams", uint64_t{service_.open_streams()}}});
   }
@@ -179,15 +195,15 @@ void Server::Drain(DrainWaiter& waiter) {
 }
 
 // gRPC's own Shutdown(deadline) can be neither hurried nor moved by a test, and waits for health watchers too.
-bool Server::WaitForStreams(DrainWaiter& waiter) const {
+Server::Waited Server::WaitForStreams(DrainWaiter& waiter, absl::Duration most) const {
   absl::Duration waited;
   while (service_.open_streams() > 0) {
-    if (waited >= drain_deadline_) return false;
-    const absl::Duration step = std::min(kStreamPoll, drain_deadline_ - waited);
-    if (waiter.WaitOrHurry(step)) return false;
+    if (waited >= most) return Waited::kTooLong;
+    const absl::Duration step = std::min(kStreamPoll, most - waited);
+    if (waiter.WaitOrHurry(step)) return Waited::kInAHurry;
     waited += step;
   }
-  return true;
+  return Waited::kAllEnded;
 }
 
 void Server::Shutdown(absl::Duration grace) {
@@ -197,6 +213,9 @@ void Server::Shutdown(absl::Duration grace) {
   }
 }
 
-Server::~Server() { Shutdown(absl::ZeroDuration()); }
+Server::~Server() {
+  device_health_.Listen(nullptr);
+  Shutdown(absl::ZeroDuration());
+}
 
 }  // namespace quantd::server

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/config/server_config.h"
+#include "server/lifecycle/device_health.h"
 #include "server/lifecycle/drain_waiter.h"
 #include "server/lifecycle/uid_gate.h"
 #include "server/lifecycle/unix_listener.h"
@@ -22,7 +23,7 @@ class ServerBuilder;
 
 namespace quantd::server {
 
-// The health service knows these names besides "" and "quantd.v1.QuantizationService".
+// The health service knows these names besides "" and "quantd.v1.QuantizationService", and those of GPUs.
 inline constexpr const char* kReadiness = "readiness";  // NOT_SERVING during a drain, like the two
 inline constexpr const char* kLiveness = "liveness";    // SERVING until the end
 
@@ -30,9 +31,10 @@ class Server {
  public:
   // Serves on every listener of the configuration, and in process; health says SERVING once this has returned. The
   // configuration must be valid. UNAVAILABLE, naming the address and what to do, if one cannot be listened on.
-  // `service` and `logger` must outlive the result. `peer_uid` says who connects to a unix listener.
+  // `service`, `logger` and `device_health` must outlive the result. `peer_uid` says who connects to a unix listener.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerConfig& config, QuantizationService& service,
-                                                       Logger& logger, PeerUid peer_uid = KernelPeerUid);
+                                                       Logger& logger, DeviceHealth& device_health,
+                                                       PeerUid peer_uid = KernelPeerUid);
   // Cancels what is still open and waits until it is over.
   ~Server();
   Server(const Server&) = delete;
@@ -47,24 +49,29 @@ class Server {
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
   // Ends the server politely: health turns NOT_SERVING; everything is served for `drain_delay` more; then the service
-  // refuses new work, and open streams may finish their tensors for `drain_deadline`; what is open then, or when
-  // `waiter` is in a hurry, is cancelled. Once, from one thread.
+  // refuses new work, and open streams may finish their tensors for `drain_deadline`; shortly before its end they are
+  // told from where on to send the rest elsewhere; what is open then, or when `waiter` is in a hurry, is cancelled.
+  // Once, from one thread.
   void Drain(DrainWaiter& waiter);
 
  private:
-  Server(const ServerConfig& config, QuantizationService& service, Logger& logger, PeerUid peer_uid);
+  Server(const ServerConfig& config, QuantizationService& service, Logger& logger, DeviceHealth& device_health,
+         PeerUid peer_uid);
   absl::Status StartMain(const ServerConfig& config);
   absl::Status StartAdmin(const ServerConfig& config);
   absl::Status ListenOnUnixPaths(const ServerConfig& config, grpc::ServerBuilder& builder);
   void AcceptOnUnixPaths();
   void SetHealth(bool ready);
-  bool WaitForStreams(DrainWaiter& waiter) const;
+  void SetHealth(const std::string& service, bool serving);
+  enum class Waited : uint8_t { kAllEnded, kTooLong, kInAHurry };
+  Waited WaitForStreams(DrainWaiter& waiter, absl::Duration most) const;
   void Shutdown(absl::Duration grace);
 
   const absl::Duration drain_delay_;
   const absl::Duration drain_deadline_;
   QuantizationService& service_;
   Logger& logger_;
+  DeviceHealth& device_health_;
   UidGate gate_;
   std::vector<std::string> addresses_;
   std::string admin_address_;

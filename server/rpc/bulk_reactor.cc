@@ -26,7 +26,9 @@ void BulkReactor::Write(ResponseFrame frame) {
 
 void BulkReactor::Finish(absl::Status status) {
   status_ = status;
-  if (absl::IsUnavailable(status)) context_.rpc.AddTrailingMetadata(kRetryPushbackKey, std::to_string(kRetryDelayMs));
+  if (absl::IsUnavailable(status)) {
+    context_.rpc.AddTrailingMetadata(kRetryPushbackKey, std::to_string(RetryDelayMsOf(status)));
+  }
   ServerBidiReactor::Finish(ToGrpcStatus(status));
 }
 

@@ -5,10 +5,12 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "google/rpc/error_details.pb.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/utf8.h"
+#include "server/session/retry_delay.h"
 
 namespace quantd::server {
 namespace {
@@ -85,10 +87,10 @@ void AddBadRequest(const ErrorDetails& details, google::rpc::Status& rpc) {
   rpc.add_details()->PackFrom(bad_request);
 }
 
-void AddRetryInfo(google::rpc::Status& rpc) {
+void AddRetryInfo(int64_t delay_ms, google::rpc::Status& rpc) {
   google::rpc::RetryInfo retry;
-  retry.mutable_retry_delay()->set_seconds(kRetryDelayMs / 1000);
-  retry.mutable_retry_delay()->set_nanos(kRetryDelayMs % 1000 * 1'000'000);
+  retry.mutable_retry_delay()->set_seconds(delay_ms / 1000);
+  retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(delay_ms % 1000 * 1'000'000));
   rpc.add_details()->PackFrom(retry);
 }
 
@@ -100,6 +102,14 @@ void AddQuotaFailure(const ErrorDetails& details, google::rpc::Status& rpc) {
 
 }  // namespace
 
+int64_t RetryDelayMsOf(const absl::Status& status) {
+  const ErrorDetails details = DetailsOf(status);
+  const auto said = std::find_if(details.metadata.begin(), details.metadata.end(),
+                                 [](const auto& entry) { return entry.first == kRetryDelayKey; });
+  int64_t delay_ms = 0;
+  return said != details.metadata.end() && absl::SimpleAtoi(said->second, &delay_ms) ? delay_ms : kRetryDelayMs;
+}
+
 google::rpc::Status ToRpcStatus(const absl::Status& status) {
   google::rpc::Status rpc;
   rpc.set_code(static_cast<int>(status.code()));
@@ -108,7 +118,7 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   if (details.reason.empty()) return rpc;
   AddErrorInfo(details, rpc);
   if (status.code() == absl::StatusCode::kInvalidArgument) AddBadRequest(details, rpc);
-  if (status.code() == absl::StatusCode::kUnavailable) AddRetryInfo(rpc);
+  if (status.code() == absl::StatusCode::kUnavailable) AddRetryInfo(RetryDelayMsOf(status), rpc);
   if (status.code() == absl::StatusCode::kResourceExhausted) AddQuotaFailure(details, rpc);
   return rpc;
 }

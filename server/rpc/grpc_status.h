@@ -11,8 +11,12 @@ namespace quantd::server {
 // metadata.
 inline constexpr size_t kErrorBytesMax = 4096;
 
-// How long a client should wait before it tries again, where the error is one that passes.
+// How long a client should wait before it tries again, where the error is one that passes and does not say how long
+// itself.
 inline constexpr int64_t kRetryDelayMs = 1000;
+
+// What the error says, else kRetryDelayMs.
+int64_t RetryDelayMsOf(const absl::Status& status);
 
 // The trailing metadata that says so to gRPC's own retries, in milliseconds; -1: do not try again.
 inline constexpr char kRetryPushbackKey[] = "grpc-retry-pushback-ms";

@@ -1,6 +1,7 @@
 #include "server/rpc/quantization_service.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <thread>
 #include <utility>
@@ -26,12 +27,19 @@
 #include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
 #include "server/session/device_pool.h"
+#include "server/session/load_budget.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 #include "server/session/tensor_job.h"
 
 namespace quantd::server {
 namespace {
+
+// Beyond which a deadline is none: gRPC has no other sign for it.
+constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 365);
+
+// Of an answer about a calibration, beside the bytes of values that others wait for.
+constexpr uint64_t kAnswerCost = 1 << 20;
 
 // Bulk methods take and give raw bytes, the others messages.
 using QS = v1::QuantizationService;
@@ -64,11 +72,21 @@ const CountKernels& CountKernelsFor(const Backend& backend) {
   return BestCountKernels();
 }
 
-Principal PrincipalOf(const grpc::CallbackServerContext& rpc) {
-  const auto auth = rpc.auth_context();
-  if (auth == nullptr) return {};
-  const auto values = auth->FindPropertyValues(std::string(kPrincipalProperty));
-  return values.empty() ? Principal{} : Principal{std::string(values.front().data(), values.front().size())};
+Principal PrincipalOf(const grpc::CallbackServerContext& rpc, const std::map<std::string, uint32_t>& weights) {
+  Principal principal;
+  if (const auto auth = rpc.auth_context(); auth != nullptr) {
+    const auto values = auth->FindPropertyValues(std::string(kPrincipalProperty));
+    if (!values.empty()) principal.name.assign(values.front().data(), values.front().size());
+  }
+  if (const auto weight = weights.find(principal.name); weight != weights.end()) principal.weight = weight->second;
+  return principal;
+}
+
+// As a time of `clock`, whatever day that has.
+absl::Time DeadlineOf(const grpc::CallbackServerContext& rpc, const Clock& clock) {
+  const absl::Time deadline = absl::FromChrono(rpc.deadline());
+  const absl::Duration left = deadline - absl::FromChrono(std::chrono::system_clock::now());
+  return left > kDeadlineMax ? absl::InfiniteFuture() : clock.Now() + left;
 }
 
 class OpenSessions final : public SessionRegistry {
@@ -147,6 +165,7 @@ class Service final : public QuantizationService, private GrpcService {
                        .bytes_max = options.limits.spool_bytes_max,
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
         credit_budget_(options.limits.windows_bytes_max),
+        load_budget_(options_.limits, options.compute_threads),
         compute_pool_(options.compute_threads),
         stall_watch_(open_sessions_, calibrations_, options.limits.stall_max) {}
 
@@ -156,8 +175,9 @@ class Service final : public QuantizationService, private GrpcService {
   }
 
   absl::Status MakeSlots() {
-    const auto soon = [this](std::function<void()> work) { compute_pool_.Submit(Priority::kHigh, std::move(work)); };
-    QUANTD_ASSIGN_OR_RETURN(arena_, SlotArena::Create(options_.limits.slot_bytes, options_.limits.slots_max, soon));
+    const auto soon = [this](std::function<void()> work) { compute_pool_.SubmitFirst(std::move(work)); };
+    QUANTD_ASSIGN_OR_RETURN(arena_, SlotArena::Create(options_.limits.slot_bytes, options_.limits.slots_max, soon,
+                                                      SlotsPerPrincipalMax(options_.limits)));
     return absl::OkStatus();
   }
 
@@ -174,6 +194,10 @@ class Service final : public QuantizationService, private GrpcService {
     open_sessions_.BeginDrain();
   }
 
+  void HandBack() override {
+    for (const auto& session : open_sessions_.Snapshot()) session->HandBack();
+  }
+
   uint32_t open_streams() const override { return admission_.streams(); }
 
  private:
@@ -184,7 +208,7 @@ class Service final : public QuantizationService, private GrpcService {
   BidiReactor* Calibrate(grpc::CallbackServerContext* rpc) override { return Open(*rpc, BulkMethod::kCalibrate); }
 
   BidiReactor* Open(grpc::CallbackServerContext& rpc, BulkMethod method) {
-    Principal principal = PrincipalOf(rpc);
+    Principal principal = PrincipalOf(rpc, options_.principal_weights);
     auto ticket = admission_.Enter(principal);
     if (!ticket.ok()) {
       log_.Record({.method = NameOf(method),
@@ -193,7 +217,7 @@ class Service final : public QuantizationService, private GrpcService {
                    .status = ticket.status(),
                    .reason = DetailsOf(ticket.status()).reason});
       const bool passes = absl::IsUnavailable(ticket.status());
-      rpc.AddTrailingMetadata(kRetryPushbackKey, passes ? std::to_string(kRetryDelayMs) : "-1");
+      rpc.AddTrailingMetadata(kRetryPushbackKey, passes ? std::to_string(RetryDelayMsOf(ticket.status())) : "-1");
       return new RefusedReactor(ticket.status());
     }
     const SessionEnvironment environment{
@@ -203,9 +227,12 @@ class Service final : public QuantizationService, private GrpcService {
         *arena_,
         spool_budget_,
         credit_budget_,
+        load_budget_,
         clock_,
-        [this](Priority priority, std::function<void()> work) { compute_pool_.Submit(priority, std::move(work)); },
+        [this](const Turn& turn, std::function<void()> work) { compute_pool_.Submit(turn, std::move(work)); },
         devices_.get(),
+        principal,
+        DeadlineOf(rpc, clock_),
         [this, method, principal](const TensorRequest& request) { return StartJob(method, principal, request); }};
     return new BulkReactor({NameOf(method), rpc, accept_constants_, clock_, log_, open_sessions_}, environment,
                            std::move(principal), *std::move(ticket));
@@ -241,8 +268,9 @@ class Service final : public QuantizationService, private GrpcService {
                                           absl::StatusOr<Response> (CalibrationMethods::*call)(const Principal&,
                                                                                                const Request&) const) {
     grpc::ServerUnaryReactor* reactor = rpc.DefaultReactor();
-    compute_pool_.Submit(Priority::kNormal, [this, &rpc, method, request, response, call, reactor] {
-      const Principal principal = PrincipalOf(rpc);
+    const Principal principal = PrincipalOf(rpc, options_.principal_weights);
+    const Turn turn{principal, Priority::kNormal, kAnswerCost};
+    compute_pool_.Submit(turn, [this, &rpc, principal, method, request, response, call, reactor] {
       absl::StatusOr<Response> result = (calibration_methods_.*call)(principal, *request);
       if (result.ok()) *response = *std::move(result);
       log_.Record({.method = method,
@@ -284,7 +312,7 @@ class Service final : public QuantizationService, private GrpcService {
   }
 
   CalibrationStream Stream(grpc::CallbackServerContext& rpc) {
-    const Principal principal = PrincipalOf(rpc);
+    const Principal principal = PrincipalOf(rpc, options_.principal_weights);
     return {rpc, principal, admission_.Enter(principal), calibrations_, Identity(), clock_, log_};
   }
 
@@ -296,12 +324,12 @@ class Service final : public QuantizationService, private GrpcService {
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* rpc, const v1::GetServerInfoRequest*,
                                           v1::GetServerInfoResponse* response) override {
-    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc));
+    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc, options_.principal_weights));
     return Answer(*rpc, "GetServerInfo");
   }
 
   grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext& rpc, const char* method) {
-    log_.Record({.method = method, .peer = rpc.peer(), .principal = PrincipalOf(rpc).name});
+    log_.Record({.method = method, .peer = rpc.peer(), .principal = PrincipalOf(rpc, options_.principal_weights).name});
     grpc::ServerUnaryReactor* reactor = rpc.DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
@@ -318,6 +346,7 @@ class Service final : public QuantizationService, private GrpcService {
   const CountKernels& count_kernels_;
   SpoolBudget spool_budget_;
   CreditBudget credit_budget_;
+  LoadBudget load_budget_;
   OpenSessions open_sessions_;
   std::shared_ptr<SlotArena> arena_;
   ComputePool compute_pool_;             // after all that its work uses

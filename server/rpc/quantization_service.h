@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -30,6 +31,7 @@ struct ServiceOptions {
   std::string spool_directory = "/tmp";  // for unnamed temporary files
   Limits limits;
   CalibrationLimits calibration_limits;
+  std::map<std::string, uint32_t> principal_weights;  // by name, 1 to kPrincipalWeightMax; others have 1
   // Makes the devices beside the CPU, which work in the arena's slots; called once, in Create. Empty, or a null
   // result: there are none.
   std::function<absl::StatusOr<std::unique_ptr<DevicePool>>(const SlotArena& arena)> make_devices;
@@ -51,6 +53,10 @@ class QuantizationService {
   // From now on: tensors that are in the middle go on, new tensors and streams are refused with UNAVAILABLE, reason
   // SERVER_DRAINING, and streams end when their last tensor has. Safe from any thread, idempotent.
   virtual void BeginDrain() = 0;
+
+  // Tensors in the middle fail with UNAVAILABLE, reason SERVER_DRAINING, and where to go on with them; streams end.
+  // After BeginDrain. Safe from any thread.
+  virtual void HandBack() = 0;
 
   // Bulk streams that are open now.
   virtual uint32_t open_streams() const = 0;

@@ -4,6 +4,12 @@
 #include "kernels/base/error_reason.h"
 
 namespace quantd::server {
+namespace {
+
+// A stream's end is nothing that the server could foresee.
+constexpr absl::Duration kStreamWait = absl::Seconds(1);
+
+}  // namespace
 
 absl::StatusOr<Admission::Ticket> Admission::Enter(const Principal& principal) {
   absl::MutexLock lock(&mutex_);
@@ -12,10 +18,11 @@ absl::StatusOr<Admission::Ticket> Admission::Enter(const Principal& principal) {
                      "the server is shutting down. Use another replica, or try again in a few seconds.");
   }
   if (streams_ >= limits_.streams_max) {
-    return MakeError(absl::StatusCode::kUnavailable, reason::kServerStreams,
-                     "all " + std::to_string(limits_.streams_max) +
-                         " streams of this server are in use. Try again later, or use another replica.",
-                     {{"streams_max", std::to_string(limits_.streams_max)}});
+    return MakeError(
+        absl::StatusCode::kUnavailable, reason::kServerStreams,
+        "all " + std::to_string(limits_.streams_max) +
+            " streams of this server are in use. Try again later, or use another replica.",
+        {{"streams_max", std::to_string(limits_.streams_max)}, {kRetryDelayKey, retry_delays_.Next(kStreamWait)}});
   }
   const auto own = streams_of_.find(principal.name);
   if (own != streams_of_.end() && own->second >= limits_.streams_per_principal_max) {

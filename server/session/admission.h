@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "server/session/limits.h"
 #include "server/session/principal.h"
+#include "server/session/retry_delay.h"
 
 namespace quantd::server {
 
@@ -50,6 +51,7 @@ class Admission {
   mutable absl::Mutex mutex_;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   uint32_t streams_ ABSL_GUARDED_BY(mutex_) = 0;
+  RetryDelays retry_delays_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint32_t> streams_of_ ABSL_GUARDED_BY(mutex_);
 };
 

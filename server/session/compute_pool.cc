@@ -1,6 +1,5 @@
 #include "server/session/compute_pool.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace quantd::server {
@@ -17,24 +16,31 @@ ComputePool::~ComputePool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ComputePool::Submit(Priority priority, std::function<void()> work) {
+void ComputePool::Submit(const Turn& turn, std::function<void()> work) {
   absl::MutexLock lock(&mutex_);
-  queues_[static_cast<size_t>(priority)].push_back(std::move(work));
+  queue_.Push(turn, std::move(work));
 }
 
-bool ComputePool::HasWorkOrEnds() const {
-  return ending_ || std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) { return !queue.empty(); });
+void ComputePool::SubmitFirst(std::function<void()> work) {
+  absl::MutexLock lock(&mutex_);
+  first_.push_back(std::move(work));
 }
+
+bool ComputePool::HasWorkOrEnds() const { return ending_ || !first_.empty() || !queue_.empty(); }
 
 void ComputePool::RunThread() {
   while (true) {
     std::function<void()> work;
     {
       absl::MutexLock lock(&mutex_, absl::Condition(this, &ComputePool::HasWorkOrEnds));
-      const auto queue = std::find_if(queues_.rbegin(), queues_.rend(), [](const auto& q) { return !q.empty(); });
-      if (queue == queues_.rend()) return;
-      work = std::move(queue->front());
-      queue->pop_front();
+      if (!first_.empty()) {
+        work = std::move(first_.front());
+        first_.pop_front();
+      } else if (!queue_.empty()) {
+        work = queue_.Pop();
+      } else {
+        return;
+      }
     }
     work();
   }

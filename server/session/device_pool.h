@@ -7,16 +7,16 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/session/compute_pool.h"
 #include "server/session/frame.h"
 #include "server/session/run.h"
+#include "server/session/turn.h"
 
 namespace quantd::server {
 
 // A run that is to be computed, once, wherever.
 struct ComputeTask {
   std::shared_ptr<Run> run;
-  Priority priority{};
+  Turn turn;
   DevicePolicy policy{};
   std::function<void()> done;            // after it has been computed, or has failed
   std::function<void()> compute_on_cpu;  // queues it for the CPU's threads, which call `done` in the end

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "kernels/scheme/plan.h"
-#include "server/session/compute_pool.h"
+#include "server/session/turn.h"
 
 namespace quantd::server {
 

@@ -52,6 +52,16 @@ absl::Status ComputeUnits(Run& run, Backend& backend) {
 
 }  // namespace
 
+bool InputIsIntact(const Run& run) {
+  const auto& inputs = run.plan->passes[run.units.pass].inputs;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!run.input_crc32c[i].has_value()) continue;
+    const auto [begin, end] = run.plan->BytesOf(inputs[i], run.units.begin_unit, run.units.end_unit);
+    if (ExtendCrc32c(0, std::span(run.units.inputs[i], end - begin)) != *run.input_crc32c[i]) return false;
+  }
+  return true;
+}
+
 void Compute(Run& run, Backend& backend, const Clock& clock) {
   const absl::Time started_at = clock.Now();
   run.queue_time = started_at - run.ready_at;

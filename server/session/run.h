@@ -2,10 +2,12 @@
 // nothing it shares.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -30,9 +32,17 @@ struct Run {
   std::shared_ptr<const void> whole_tensor_inputs;  // keeps what units.inputs points to outside of the region
   UnitBatch units;
   uint64_t input_bytes = 0;  // that the client sent for these units
+  // Of each input as it came, where that is known without reading it once more.
+  std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
   uint32_t piece_bytes_max = 0;
   bool checksums = true;
   absl::Time ready_at;
+
+  // What computing it costs, whatever its input is: tensors of one size cost the same in both directions.
+  uint64_t value_bytes() const {
+    if (plan == nullptr) return input_bytes;
+    return plan->ElementsOf(units.begin_unit, units.end_unit) * SizeBytes(plan->values_dtype);
+  }
 
   // Set by Compute.
   absl::Status status;
@@ -49,5 +59,9 @@ struct Run {
 // what the second pass will need (and else is not sent), and cuts the output into pieces with their CRC32C. Never fails
 // otherwise than in run.status; a run whose backend failed can be computed again.
 void Compute(Run& run, Backend& backend, const Clock& clock);
+
+// False if an input in the slot is not what came: something has written to it that should not have. True for what
+// cannot be known. Reads the inputs.
+bool InputIsIntact(const Run& run);
 
 }  // namespace quantd::server

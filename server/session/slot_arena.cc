@@ -22,8 +22,8 @@ absl::Status OutOfMemory(const char* what, uint64_t bytes) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<SlotArena>> SlotArena::Create(uint64_t slot_bytes, uint32_t slots_max,
-                                                             Executor executor) {
+absl::StatusOr<std::shared_ptr<SlotArena>> SlotArena::Create(uint64_t slot_bytes, uint32_t slots_max, Executor executor,
+                                                             uint32_t slots_per_principal_max) {
   const auto bytes = CheckedMul(slot_bytes, slots_max);
   if (!bytes.has_value()) return absl::InvalidArgumentError("slot_bytes * slots_max does not fit in 64 bits");
   const int memfd = memfd_create("quantd-slots", MFD_CLOEXEC);
@@ -39,12 +39,18 @@ absl::StatusOr<std::shared_ptr<SlotArena>> SlotArena::Create(uint64_t slot_bytes
     close(memfd);
     return status;
   }
-  return std::shared_ptr<SlotArena>(
-      new SlotArena(memfd, static_cast<std::byte*>(memory), slot_bytes, slots_max, std::move(executor)));
+  return std::shared_ptr<SlotArena>(new SlotArena(memfd, static_cast<std::byte*>(memory), slot_bytes, slots_max,
+                                                  std::move(executor), slots_per_principal_max));
 }
 
-SlotArena::SlotArena(int memfd, std::byte* memory, uint64_t slot_bytes, uint32_t slots_max, Executor executor)
-    : memfd_(memfd), memory_(memory), slot_bytes_(slot_bytes), slots_max_(slots_max), executor_(std::move(executor)) {
+SlotArena::SlotArena(int memfd, std::byte* memory, uint64_t slot_bytes, uint32_t slots_max, Executor executor,
+                     uint32_t slots_per_principal_max)
+    : memfd_(memfd),
+      memory_(memory),
+      slot_bytes_(slot_bytes),
+      slots_max_(slots_max),
+      executor_(std::move(executor)),
+      slots_per_principal_max_(slots_per_principal_max) {
   for (uint32_t index = slots_max; index > 0; --index) free_.push_back(index - 1);
 }
 
@@ -56,10 +62,11 @@ SlotArena::~SlotArena() {
 SlotPtr SlotArena::AcquireOr(const std::shared_ptr<SlotAccount>& account, std::function<void(SlotPtr)> ready) {
   absl::MutexLock lock(&mutex_);
   if (closed_) return nullptr;
-  const bool others_wait = std::any_of(waiters_.begin(), waiters_.end(), [](const Waiter& waiter) {
-    return waiter.account->slots < waiter.account->slots_max;
+  const bool others_wait = std::any_of(waiters_.begin(), waiters_.end(), [this](const Waiter& waiter) {
+    mutex_.AssertHeld();
+    return MayHaveOne(*waiter.account);
   });
-  if (!free_.empty() && !others_wait && account->slots < account->slots_max) return Lend(account);
+  if (!free_.empty() && !others_wait && MayHaveOne(*account)) return Lend(account);
   waiters_.push_back({account, std::move(ready)});
   return nullptr;
 }
@@ -76,10 +83,29 @@ uint32_t SlotArena::free_slots() const {
   return static_cast<uint32_t>(free_.size());
 }
 
+SlotArena::Holdings SlotArena::HoldingsOf(const SlotAccount& account) const {
+  absl::MutexLock lock(&mutex_);
+  return {account.slots, SlotsOf(account.principal)};
+}
+
+uint32_t SlotArena::SlotsOf(const Principal& principal) const {
+  const auto found = slots_of_.find(principal.name);
+  return found == slots_of_.end() ? 0 : found->second;
+}
+
+bool SlotArena::MayHaveOne(const SlotAccount& account) const {
+  return account.slots < account.slots_max && SlotsOf(account.principal) < slots_per_principal_max_;
+}
+
+bool SlotArena::HasLess(const Principal& one, const Principal& other) const {
+  return uint64_t{SlotsOf(one)} * other.weight < uint64_t{SlotsOf(other)} * one.weight;
+}
+
 SlotPtr SlotArena::Lend(const std::shared_ptr<SlotAccount>& account) {
   const uint32_t index = free_.back();
   free_.pop_back();
   ++account->slots;
+  ++slots_of_[account->principal.name];
   return SlotPtr(new Slot(shared_from_this(), index, account));
 }
 
@@ -87,9 +113,13 @@ void SlotArena::TakeBack(uint32_t index, SlotAccount& account) {
   absl::MutexLock lock(&mutex_);
   free_.push_back(index);
   --account.slots;
-  const auto next = std::find_if(waiters_.begin(), waiters_.end(), [](const Waiter& waiter) {
-    return waiter.account->slots < waiter.account->slots_max;
-  });
+  const auto of_principal = slots_of_.find(account.principal.name);
+  if (--of_principal->second == 0) slots_of_.erase(of_principal);
+  auto next = waiters_.end();
+  for (auto waiter = waiters_.begin(); waiter != waiters_.end(); ++waiter) {
+    if (!MayHaveOne(*waiter->account)) continue;
+    if (next == waiters_.end() || HasLess(waiter->account->principal, next->account->principal)) next = waiter;
+  }
   if (next == waiters_.end()) return;
   // The slot travels inside the posted function: if the waiter is gone by then, it comes back here.
   executor_([slot = Lend(next->account), ready = std::move(next->ready)]() mutable { ready(std::move(slot)); });

@@ -5,19 +5,24 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/session/principal.h"
 
 namespace quantd::server {
 
 // How many slots one stream holds, and may hold. Changed by the arena alone, under its lock.
 struct SlotAccount {
-  explicit SlotAccount(uint32_t max) : slots_max(max) {}
+  explicit SlotAccount(uint32_t max, Principal owner = {}) : slots_max(max), principal(std::move(owner)) {}
   const uint32_t slots_max;
+  const Principal principal;
   uint32_t slots = 0;
 };
 
@@ -33,22 +38,33 @@ class SlotArena : public std::enable_shared_from_this<SlotArena> {
   // Runs a function soon, on another stack: never inside the call.
   using Executor = std::function<void(std::function<void()>)>;
 
-  // RESOURCE_EXHAUSTED if the address space or the memfd cannot be had.
-  static absl::StatusOr<std::shared_ptr<SlotArena>> Create(uint64_t slot_bytes, uint32_t slots_max, Executor executor);
+  // One principal's streams together never hold more than slots_per_principal_max. RESOURCE_EXHAUSTED if the address
+  // space or the memfd cannot be had.
+  static absl::StatusOr<std::shared_ptr<SlotArena>> Create(uint64_t slot_bytes, uint32_t slots_max, Executor executor,
+                                                           uint32_t slots_per_principal_max = UINT32_MAX);
   ~SlotArena();
   SlotArena(const SlotArena&) = delete;
   SlotArena& operator=(const SlotArena&) = delete;
 
-  // A slot now, if one is free, nobody who could use it waits longer, and the account is below its maximum. Otherwise
-  // null, and `ready` gets one through the executor as soon as that changes, first come first served. After Close
-  // `ready` may never be called.
+  // A slot now, if one is free, nobody who could use it waits longer, and the account and its principal are below their
+  // maxima. Otherwise null, and `ready` gets one through the executor when that changes: a slot that comes back goes to
+  // the principal that holds the fewest for its weight, and there to whoever waits longest. After Close `ready` may
+  // never be called.
   SlotPtr AcquireOr(const std::shared_ptr<SlotAccount>& account, std::function<void(SlotPtr)> ready);
 
   // Forgets everybody who waits; from now on slots are only taken back.
   void Close();
 
+  // That the account holds, and that its principal holds.
+  struct Holdings {
+    uint32_t of_account = 0;
+    uint32_t of_principal = 0;
+  };
+  Holdings HoldingsOf(const SlotAccount& account) const;
+
   uint64_t slot_bytes() const { return slot_bytes_; }
   uint32_t slots_max() const { return slots_max_; }
+  uint32_t slots_per_principal_max() const { return slots_per_principal_max_; }
   uint32_t free_slots() const;
   // All slots, one after another, and the memfd that they lie in from its start. As long as the arena.
   std::byte* memory() const { return memory_; }
@@ -61,7 +77,11 @@ class SlotArena : public std::enable_shared_from_this<SlotArena> {
     std::function<void(SlotPtr)> ready;
   };
 
-  SlotArena(int memfd, std::byte* memory, uint64_t slot_bytes, uint32_t slots_max, Executor executor);
+  SlotArena(int memfd, std::byte* memory, uint64_t slot_bytes, uint32_t slots_max, Executor executor,
+            uint32_t slots_per_principal_max);
+  uint32_t SlotsOf(const Principal& principal) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayHaveOne(const SlotAccount& account) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasLess(const Principal& one, const Principal& other) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   SlotPtr Lend(const std::shared_ptr<SlotAccount>& account) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeBack(uint32_t index, SlotAccount& account);
 
@@ -70,11 +90,13 @@ class SlotArena : public std::enable_shared_from_this<SlotArena> {
   const uint64_t slot_bytes_;
   const uint32_t slots_max_;
   const Executor executor_;
+  const uint32_t slots_per_principal_max_;
 
   mutable absl::Mutex mutex_;
   std::vector<uint32_t> free_
       ABSL_GUARDED_BY(mutex_);  // last in, first out: warm pages first, and cold ones never touched
   std::deque<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint32_t> slots_of_ ABSL_GUARDED_BY(mutex_);  // by principal; none: not in it
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -28,7 +28,8 @@ class StreamJob {
   virtual DevicePolicy device_policy() const = 0;
   // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.
   virtual uint64_t window_bytes_min() const = 0;
-  // Of all outputs of this job.
+  // Of all inputs, and of all outputs, of this job.
+  virtual uint64_t input_bytes() const = 0;
   virtual uint64_t output_bytes() const = 0;
 
   // Takes the rest of the frame's pieces, or as much as there is memory for. INVALID_ARGUMENT or DATA_LOSS with the
@@ -49,6 +50,9 @@ class StreamJob {
   // last ones are followed by done(). The error is the first failed run's, or what makes the whole tensor fail.
   virtual absl::StatusOr<std::vector<OutputPiece>> TakeResults() = 0;
   virtual uint64_t consumed_bytes() const = 0;
+
+  // A job for the range from here to the end makes what TakeResults has not given out.
+  virtual uint64_t resume_element() const = 0;
 
   // Everything has been taken and given out.
   virtual bool done() const = 0;

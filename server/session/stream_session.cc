@@ -25,6 +25,16 @@ absl::Status Draining() {
                    "again in a few seconds.");
 }
 
+// The client has, or will have, all results before.
+absl::Status HandedBack(const StreamJob& job) {
+  const std::string element = std::to_string(job.resume_element());
+  return MakeError(
+      absl::StatusCode::kUnavailable, reason::kServerDraining,
+      "the server is shutting down and cannot finish this tensor. Send the range that begins with element " + element +
+          " to another replica, or again in a few seconds.",
+      {{"resume_element", element}, {"consumed_bytes", std::to_string(job.consumed_bytes())}});
+}
+
 absl::Status CheckDevices(const DevicePool* devices) {
   if (devices != nullptr) return devices->CheckUsable();
   return MakeError(absl::StatusCode::kFailedPrecondition, reason::kNoGpu,
@@ -35,7 +45,7 @@ absl::Status CheckDevices(const DevicePool* devices) {
 
 StreamSession::StreamSession(SessionEnvironment environment, StreamIo& io)
     : environment_(std::move(environment)),
-      account_(std::make_shared<SlotAccount>(environment_.limits.slots_per_stream_max)),
+      account_(std::make_shared<SlotAccount>(environment_.limits.slots_per_stream_max, environment_.principal)),
       io_(&io) {}
 
 // ---- What happens to the stream ----
@@ -97,11 +107,25 @@ void StreamSession::BeginDrain() {
   Pump();
 }
 
+void StreamSession::HandBack() {
+  absl::MutexLock lock(&mutex_);
+  if (io_ == nullptr || final_status_.has_value()) return;
+  draining_ = true;
+  CollectResults();
+  for (Tensor& tensor : tensors_) {
+    if (tensor.job != nullptr) Fail(tensor, HandedBack(*tensor.job));
+  }
+  CollectResults();
+  EndStream(Draining());
+}
+
 void StreamSession::CheckStall() {
   absl::MutexLock lock(&mutex_);
   if (io_ == nullptr) return;
   const absl::Time now = environment_.clock.Now();
   const absl::Duration stall_max = environment_.limits.stall_max;
+  if (waiting_for_slot_ && now - waiting_since_ > environment_.limits.slot_wait_max) GiveUpOnSlots();
+  if (io_ == nullptr) return;
   if (writing_) {
     if (now - writing_since_ <= stall_max) return;
     final_status_ = MakeError(absl::StatusCode::kDeadlineExceeded, reason::kStalled,
@@ -181,9 +205,13 @@ void StreamSession::BeginTensor() {
   }
   auto job = StartJob(**frame.header);
   if (!job.ok()) return Fail(tensor, job.status());
+  auto load = environment_.load_budget.Enter(environment_.principal, (*job)->input_bytes(),
+                                             environment_.deadline - tensor.started_at);
+  if (!load.ok()) return Fail(tensor, load.status());
   tensor.job = *std::move(job);
-  tensor.window.emplace(
-      environment_.credit_budget.Take(tensor.job->window_bytes_min(), environment_.limits.window_bytes));
+  tensor.load.emplace(*std::move(load));
+  tensor.window.emplace(environment_.credit_budget.Take(environment_.principal, tensor.job->window_bytes_min(),
+                                                        environment_.limits.window_bytes));
   tensor.accept_pending = true;
   tensor.one_message = frame.last && tensor.job->output_bytes() <= environment_.limits.response_data_bytes;
 }
@@ -228,6 +256,7 @@ void StreamSession::Fail(Tensor& tensor, absl::Status status) {
     tensor.consumed_bytes = tensor.job->consumed_bytes();
   }
   tensor.job = nullptr;
+  tensor.load.reset();
   tensor.accept_pending = false;
   tensor.error = std::move(status);
   again_ = true;  // its frames can be discarded now, and its error sent
@@ -252,6 +281,29 @@ void StreamSession::Pump() {
   FinishIfOver();
 }
 
+// A stream that has a slot goes on by itself, or its client holds it up. One without is held up by others.
+void StreamSession::GiveUpOnSlots() {
+  const SlotArena::Holdings held = environment_.arena.HoldingsOf(*account_);
+  waiting_since_ = environment_.clock.Now();
+  if (held.of_account > 0) return;
+  const std::string waited = absl::FormatDuration(environment_.limits.slot_wait_max);
+  const bool own_fault = held.of_principal >= environment_.arena.slots_per_principal_max();
+  const absl::Status status =
+      own_fault
+          ? MakeError(absl::StatusCode::kResourceExhausted, reason::kPrincipalSlots,
+                      "other streams of " + environment_.principal.name + " held all of its " +
+                          std::to_string(held.of_principal) + " buffers for " + waited +
+                          ". Read results as they come, or open fewer streams.",
+                      {{"slots_per_principal_max", std::to_string(held.of_principal)}})
+          : MakeError(absl::StatusCode::kUnavailable, reason::kServerSlots,
+                      "no buffer of this server came free for " + waited + ". Try again later, or use another replica.",
+                      {{"slots_max", std::to_string(environment_.arena.slots_max())}});
+  for (Tensor& tensor : tensors_) {
+    if (tensor.job != nullptr && tensor.job->RegionBytesNeeded() > 0) Fail(tensor, status);
+  }
+  Pump();
+}
+
 // A region may let the frame go on, which may need the next region.
 void StreamSession::GiveRegions() {
   for (Tensor& tensor : tensors_) {
@@ -272,6 +324,7 @@ std::optional<Region> StreamSession::NewRegion(uint64_t bytes) {
       if (auto session = weak.lock()) session->OnSlot(std::move(slot));
     });
     waiting_for_slot_ = slot_ == nullptr;
+    waiting_since_ = environment_.clock.Now();
   }
   if (slot_ == nullptr) return std::nullopt;
   return regions_.Take(std::exchange(slot_, nullptr), bytes);
@@ -296,12 +349,19 @@ void StreamSession::SubmitRuns() {
 }
 
 void StreamSession::Submit(const StreamJob& job, uint64_t seq, const std::shared_ptr<Run>& run) {
-  ComputeTask task{.run = run, .priority = job.priority(), .policy = job.device_policy()};
-  task.done = [session = shared_from_this(), seq, run] { session->OnComputed(seq, *run); };
-  task.compute_on_cpu = [session = shared_from_this(), priority = task.priority, run, done = task.done] {
-    session->environment_.submit(priority, [session, run, done] {
+  ComputeTask task{.run = run,
+                   .turn = {environment_.principal, job.priority(), std::max<uint64_t>(run->value_bytes(), 1)},
+                   .policy = job.device_policy()};
+  // What a device computes costs no thread any time.
+  task.done = [session = shared_from_this(), seq, run] {
+    session->environment_.load_budget.Observe(run->input_bytes, absl::ZeroDuration());
+    session->OnComputed(seq, *run);
+  };
+  task.compute_on_cpu = [session = shared_from_this(), turn = task.turn, seq, run] {
+    session->environment_.submit(turn, [session, seq, run] {
       Compute(*run, session->environment_.backend, session->environment_.clock);
-      done();
+      session->environment_.load_budget.Observe(run->input_bytes, run->compute_time);
+      session->OnComputed(seq, *run);
     });
   };
   const bool only_on_cpu = run->compute != nullptr || environment_.devices == nullptr;
@@ -334,6 +394,7 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
   if (tensor.job != nullptr) {
     const uint64_t consumed_before_bytes = tensor.job->consumed_bytes();
     auto pieces = tensor.job->TakeResults();
+    tensor.load->Consume(tensor.job->consumed_bytes() - consumed_before_bytes);
     if (!pieces.ok()) {
       Fail(tensor, pieces.status());
     } else {

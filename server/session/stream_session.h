@@ -15,17 +15,18 @@
 #include "absl/time/time.h"
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
-#include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
 #include "server/session/device_pool.h"
 #include "server/session/frame.h"
 #include "server/session/frame_cursor.h"
 #include "server/session/limits.h"
+#include "server/session/load_budget.h"
 #include "server/session/principal.h"
 #include "server/session/region_allocator.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
+#include "server/session/turn.h"
 
 namespace quantd::server {
 
@@ -44,7 +45,7 @@ class StreamIo {
   virtual void Abort() = 0;
 };
 
-// What sessions share. Everything outlives them.
+// Whose session it is, and what sessions share, which outlives them.
 struct SessionEnvironment {
   Direction direction{};
   const Limits& limits;
@@ -52,10 +53,13 @@ struct SessionEnvironment {
   SlotArena& arena;
   SpoolBudget& spool_budget;
   CreditBudget& credit_budget;
+  LoadBudget& load_budget;
   const Clock& clock;
   // Runs a function on a computing thread; never inside the call.
-  std::function<void(Priority, std::function<void()>)> submit;
+  std::function<void(const Turn&, std::function<void()>)> submit;
   DevicePool* devices = nullptr;  // null: there is only the CPU
+  Principal principal;
+  absl::Time deadline = absl::InfiniteFuture();  // of the whole stream
   // Begins what is done to a tensor; the error is the tensor's. Empty: TensorJob::Start in `direction`.
   std::function<absl::StatusOr<std::unique_ptr<StreamJob>>(const TensorRequest&)> start_job;
 };
@@ -87,7 +91,11 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void OnCancelled();
   // Refuses further tensors and ends the stream after the present one.
   void BeginDrain();
-  // Ends the stream if the peer has kept it waiting for longer than limits.stall_max. To be called now and then.
+  // Fails the tensors under way with UNAVAILABLE, reason SERVER_DRAINING, whose metadata says from where on they can be
+  // sent to another server, and ends the stream as soon as the transport has taken what there is.
+  void HandBack();
+  // Ends the stream if the peer has kept it waiting for longer than limits.stall_max, and fails its tensors if others
+  // have kept it without a slot for longer than limits.slot_wait_max. To be called now and then.
   void CheckStall();
   // The transport is gone: no more calls to it.
   void Detach();
@@ -99,6 +107,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
     uint64_t seq = 0;
     absl::Time started_at;
     std::optional<CreditBudget::Grant> window;
+    std::optional<LoadBudget::Load> load;
     std::unique_ptr<StreamJob> job;  // null: failed before it began
     absl::Status error;              // failed, and not yet said so
     uint64_t consumed_bytes = 0;     // when it failed
@@ -119,6 +128,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveUpOnSlots() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveRegions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Region> NewRegion(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SubmitRuns() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -154,6 +164,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   RegionAllocator regions_ ABSL_GUARDED_BY(mutex_);
   SlotPtr slot_ ABSL_GUARDED_BY(mutex_);  // came for a region and waits to be used
   bool waiting_for_slot_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time waiting_since_ ABSL_GUARDED_BY(mutex_);
   bool again_ ABSL_GUARDED_BY(mutex_) = false;  // something happened in Pump that an earlier step of it must see
 
   // Output.

@@ -111,7 +111,8 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
       spool_(std::move(spool)),
       limits_(limits),
       clock_(clock),
-      next_batch_unit_(units.begin) {
+      next_batch_unit_(units.begin),
+      results_end_unit_(units.begin) {
   if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
     input_ends_.push_back(PartOf(*plan_, input, units_).begin_bytes);
@@ -149,13 +150,22 @@ uint64_t TensorJob::window_bytes_min() const {
   return std::max(kInitialWindowBytes, whole_tensor_bytes + (segments == 1 ? unit_bytes : batch_bytes));
 }
 
-uint64_t TensorJob::output_bytes() const {
+uint64_t TensorJob::input_bytes() const { return BytesOfParts(plan_->WireInputs()); }
+
+uint64_t TensorJob::output_bytes() const { return BytesOfParts(plan_->WireOutputs()); }
+
+uint64_t TensorJob::BytesOfParts(const std::vector<SegmentLayout>& segments) const {
   uint64_t bytes = 0;
-  for (const SegmentLayout& segment : plan_->WireOutputs()) {
+  for (const SegmentLayout& segment : segments) {
     const JobSegment part = PartOf(*plan_, segment, units_);
     bytes += part.end_bytes - part.begin_bytes;
   }
   return bytes;
+}
+
+uint64_t TensorJob::resume_element() const {
+  const uint64_t unit = plan_->passes.size() == 1 ? results_end_unit_ : units_.begin;
+  return std::min(unit * plan_->unit_elements, plan_->element_count);
 }
 
 // ---- Input ----
@@ -211,7 +221,12 @@ absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
               "input segments of one batch (Accept.batch_elements elements) before any of the next.");
     }
     const uint64_t bytes = std::min<uint64_t>(cursor.piece_bytes_left(), end - input_ends_[input]);
+    const uint32_t crc_before = cursor.crc32c();
     cursor.CopyTo(batch_->region.data + batch_->layout.inputs[input].offset + (input_ends_[input] - begin), bytes);
+    if (std::optional<uint32_t>& crc = batch_->input_crc32c[input]; crc.has_value()) {
+      // Combining is its own inverse: what the cursor's CRC had before is taken out of what it has now.
+      crc = CombineCrc32c(*crc, CombineCrc32c(crc_before, cursor.crc32c(), bytes), bytes);
+    }
     input_ends_[input] += bytes;
     received_bytes_ += bytes;
     if (BatchIsFull()) {
@@ -254,7 +269,8 @@ absl::Status TensorJob::CheckWholeTensorInputs() const {
 
 void TensorJob::OpenBatch() {
   const uint64_t units = std::min(batch_units_max_, units_.end - next_batch_unit_);
-  batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}};
+  batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}, {}};
+  batch_->input_crc32c.fill(0);
   next_batch_unit_ += units;
 }
 
@@ -307,6 +323,10 @@ void TensorJob::MakeRun(uint64_t end_unit) {
     if (pass_index_ > 0 || segment.whole_tensor()) continue;
     const auto [begin, end] = plan_->BytesOf(segment, units.begin_unit, units.end_unit);
     run->input_bytes += end - begin;
+    std::optional<uint32_t>& crc = batch_->input_crc32c[i];
+    crc = input_ends_[i] == end ? crc : std::nullopt;
+    run->input_crc32c[i] = crc;
+    if (crc.has_value()) crc = 0;
   }
   for (size_t i = 0; i < pass().outputs.size(); ++i) {
     const SegmentLayout& segment = pass().outputs[i];
@@ -375,6 +395,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
         {{"element", std::to_string(result.first_nonfinite_element)}});
   }
   consumed_bytes_ += run.input_bytes;
+  results_end_unit_ = run.units.end_unit;
   if (run.units.pass == 0) {
     found_.Merge(result);
     AddToScaleMean(run);

@@ -1,6 +1,7 @@
 // One tensor that is quantized or dequantized.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -43,6 +44,7 @@ class TensorJob final : public StreamJob {
   Priority priority() const override { return request_.priority; }
   DevicePolicy device_policy() const override { return request_.device_policy; }
   uint64_t window_bytes_min() const override;
+  uint64_t input_bytes() const override;
   uint64_t output_bytes() const override;
   absl::Status Take(FrameCursor& cursor) override;
   uint64_t RegionBytesNeeded() const override;
@@ -53,6 +55,8 @@ class TensorJob final : public StreamJob {
   absl::StatusOr<std::vector<OutputPiece>> TakeResults() override;
   uint64_t consumed_bytes() const override { return consumed_bytes_; }
   uint64_t received_bytes() const { return received_bytes_; }
+  // All of it, where a second pass would need the first.
+  uint64_t resume_element() const override;
   bool done() const override { return done_; }
   // The client has sent `last`.
   bool input_complete() const { return input_complete_; }
@@ -70,6 +74,8 @@ class TensorJob final : public StreamJob {
     uint64_t submitted_unit = 0;  // up to here runs have been made
     BatchLayout layout;
     Region region;
+    // CRC32C of what each input has from submitted_unit on; none once a run has ended inside of what had come.
+    std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
   };
   // Bytes of the inputs that belong to the whole tensor, one entry for each input of the first pass.
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;
@@ -83,6 +89,7 @@ class TensorJob final : public StreamJob {
   absl::Status CheckInputComplete() const;
   absl::Status CheckWholeTensorInputs() const;
 
+  uint64_t BytesOfParts(const std::vector<SegmentLayout>& segments) const;
   void OpenBatch();
   bool BatchIsFull() const { return UnitsWithInput() == batch_->end_unit; }
   uint64_t UnitsWithInput() const;
@@ -122,6 +129,7 @@ class TensorJob final : public StreamJob {
 
   // Results.
   uint64_t consumed_bytes_ = 0;
+  uint64_t results_end_unit_ = 0;  // of the units whose results have been given out
   BatchResult found_;
   ScaleMean scale_mean_;
   TensorParameters parameters_;  // Quantize: once they are known

@@ -14,10 +14,6 @@ constexpr int kAttemptsMax = 2;
 constexpr absl::Duration kWaitForGpuMax = absl::Minutes(1);
 constexpr absl::Duration kWaitPoll = absl::Milliseconds(10);
 
-uint64_t ValueBytesOf(const Run& run) {
-  return run.plan->ElementsOf(run.units.begin_unit, run.units.end_unit) * SizeBytes(run.plan->values_dtype);
-}
-
 bool FailedOnGpu(const absl::Status& status) {
   const std::string reason = DetailsOf(status).reason;
   return reason == reason::kGpuLost || reason == reason::kGpuMemory;
@@ -42,7 +38,7 @@ GpuPool::GpuPool(const GpuPoolOptions& options, std::vector<std::unique_ptr<GpuW
       threads_(options.units_in_flight_max * static_cast<uint32_t>(workers.size())) {
   for (auto& worker : workers) {
     worker->Start();
-    devices_.push_back({.worker = std::move(worker)});
+    devices_.push_back({.worker = std::move(worker), .duty = DutyCycle(options_.duty_percent_max)});
   }
 }
 
@@ -76,28 +72,30 @@ bool GpuPool::TryCompute(const ComputeTask& task) {
   const Run& run = *task.run;
   if (task.policy == DevicePolicy::kCpu || run.units.error_metrics) return false;
   if (task.policy == DevicePolicy::kGpu) {
-    threads_.Submit(task.priority, [this, task] { ComputeOnGpuOnly(task); });
+    threads_.Submit(task.turn, [this, task] { ComputeOnGpuOnly(task); });
     return true;
   }
-  const uint64_t bytes = ValueBytesOf(run);
+  const uint64_t bytes = run.value_bytes();
   if (bytes < options_.min_batch_bytes) return false;
   // One more waits than are computed, so that the GPU does not.
   const std::shared_ptr<Reservation> place = Reserve(bytes, 2 * options_.units_in_flight_max);
   if (place == nullptr) return false;
-  threads_.Submit(task.priority, [this, task, place] { ComputeOrLeave(task, *place); });
+  threads_.Submit(task.turn, [this, task, place] { ComputeOrLeave(task, *place); });
   return true;
 }
 
 std::shared_ptr<GpuPool::Reservation> GpuPool::Reserve(uint64_t bytes, uint32_t units_max) {
   absl::MutexLock lock(&mutex_);
+  const absl::Time now = clock_.Now();
   Device* best = nullptr;
   for (Device& device : devices_) {
     const WorkerState state = device.worker->state();
     if (state == WorkerState::kIdle || state == WorkerState::kDraining) device.worker->Start();
-    if (state != WorkerState::kServing || device.units >= units_max) continue;
+    if (state != WorkerState::kServing || device.units >= units_max || !device.duty.MayBegin(now)) continue;
     if (best == nullptr || device.bytes < best->bytes) best = &device;
   }
-  if (best == nullptr || !copies_.TryTake(bytes, clock_.Now())) return nullptr;
+  if (best == nullptr || !copies_.TryTake(bytes, now)) return nullptr;
+  best->duty.Begin(now);
   ++best->units;
   best->bytes += bytes;
   return std::make_shared<Reservation>(*this, *best, bytes);
@@ -105,15 +103,25 @@ std::shared_ptr<GpuPool::Reservation> GpuPool::Reserve(uint64_t bytes, uint32_t 
 
 void GpuPool::GiveBack(Device& device, uint64_t bytes) {
   absl::MutexLock lock(&mutex_);
+  device.duty.End(clock_.Now());
   --device.units;
   device.bytes -= bytes;
   given_back_.Signal();
 }
 
+// The worker maps the slots writable: outputs lie on the same pages.
+bool GpuPool::MayBeReplayed(Run& run, const Reservation& place) {
+  if (InputIsIntact(run)) return true;
+  logger_.Write(LogLevel::kError, "a gpu worker has written to its input", {{"device", place.worker().device()}});
+  run.status = MakeError(absl::StatusCode::kUnavailable, reason::kGpuLost,
+                         "the GPU's worker was lost, and has damaged what it was to compute. Send the tensor again.");
+  return false;
+}
+
 void GpuPool::ComputeOrLeave(const ComputeTask& task, const Reservation& place) {
   Run& run = *task.run;
   Compute(run, place.worker(), clock_);
-  if (!FailedOnGpu(run.status)) return task.done();
+  if (!FailedOnGpu(run.status) || !MayBeReplayed(run, place)) return task.done();
   logger_.Write(LogLevel::kInfo, "batch goes from a gpu to the cpu",
                 {{"device", place.worker().device()}, {"why", std::string(run.status.message())}});
   task.compute_on_cpu();
@@ -122,10 +130,10 @@ void GpuPool::ComputeOrLeave(const ComputeTask& task, const Reservation& place) 
 void GpuPool::ComputeOnGpuOnly(const ComputeTask& task) {
   Run& run = *task.run;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    const auto place = AwaitPlace(run, ValueBytesOf(run), run.status);
+    const auto place = AwaitPlace(run, run.value_bytes(), run.status);
     if (place == nullptr) break;
     Compute(run, place->worker(), clock_);
-    if (DetailsOf(run.status).reason != reason::kGpuLost) break;
+    if (DetailsOf(run.status).reason != reason::kGpuLost || !MayBeReplayed(run, *place)) break;
   }
   task.done();
 }

@@ -11,6 +11,7 @@
 #include "server/session/compute_pool.h"
 #include "server/session/device_pool.h"
 #include "server/telemetry/logger.h"
+#include "server/worker/duty_cycle.h"
 #include "server/worker/gpu_worker.h"
 #include "server/worker/token_bucket.h"
 
@@ -20,6 +21,7 @@ struct GpuPoolOptions {
   uint32_t units_in_flight_max = 4;        // of each GPU: as many threads wait for it
   uint64_t min_batch_bytes = 512 << 10;    // of values; DEVICE_POLICY_AUTO computes smaller batches on the CPU
   uint64_t copy_bytes_per_second_max = 0;  // of values, on all GPUs together; 0: as fast as it goes
+  uint32_t duty_percent_max = 100;         // part of the time in which each GPU may have work; 100: all of it
 };
 
 // DEVICE_POLICY_AUTO: a batch that is large enough goes to the serving GPU with the least outstanding bytes, unless all
@@ -45,6 +47,7 @@ class GpuPool final : public DevicePool {
     std::unique_ptr<GpuWorker> worker;
     uint32_t units = 0;  // given to it or waiting for it
     uint64_t bytes = 0;
+    DutyCycle duty;
   };
   // A place on a GPU, given back when destroyed.
   class Reservation {
@@ -63,6 +66,7 @@ class GpuPool final : public DevicePool {
 
   std::shared_ptr<Reservation> Reserve(uint64_t bytes, uint32_t units_max);
   void GiveBack(Device& device, uint64_t bytes);
+  bool MayBeReplayed(Run& run, const Reservation& place);
   void ComputeOrLeave(const ComputeTask& task, const Reservation& place);
   void ComputeOnGpuOnly(const ComputeTask& task);
   std::shared_ptr<Reservation> AwaitPlace(const Run& run, uint64_t bytes, absl::Status& why_not);

@@ -385,6 +385,7 @@ void GpuWorker::SetState(WorkerState state) {
   if (state == state_) return;
   state_ = state;
   state_since_ = clock_.Now();
+  if (options_.on_state != nullptr) options_.on_state(state);
   logger_.Write(LogLevel::kInfo, "gpu worker",
                 {{"device", options_.device},
                  {"state", std::string(NameOf(state))},

@@ -41,6 +41,7 @@ struct GpuWorkerOptions {
   absl::Duration idle_trim = absl::Seconds(2);
   absl::Duration idle_exit = absl::Minutes(5);
   RestartOptions restart;
+  std::function<void(WorkerState)> on_state;  // of every change; must not call the worker. Empty: nobody is told
 };
 
 // A process that has just been started, and this process's end of its socket.

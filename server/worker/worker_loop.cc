@@ -99,7 +99,7 @@ class Worker {
     auto plan = plans_[message.plan_slot];
     auto run = std::make_shared<const RunMessage>(std::move(message));
     QUANTD_ASSIGN_OR_RETURN(const UnitBatch batch, ToBatch(*run, *plan, slots_));
-    threads_.Submit(Priority::kNormal, [this, run, plan, batch, cancelled] {
+    threads_.Submit({}, [this, run, plan, batch, cancelled] {
       auto result = device_.backend()->Run(*plan, batch, *cancelled);
       if (absl::IsResourceExhausted(result.status())) {
         device_.Trim();
@@ -112,7 +112,7 @@ class Worker {
 
   absl::Status StartProbe(uint64_t id) {
     QUANTD_RETURN_IF_ERROR(AddJob(id).status());
-    threads_.Submit(Priority::kHigh, [this, id] { Answer(id, SelfTest(*device_.backend()), {}); });
+    threads_.SubmitFirst([this, id] { Answer(id, SelfTest(*device_.backend()), {}); });
     return absl::OkStatus();
   }
 

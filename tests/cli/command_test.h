@@ -76,6 +76,7 @@ class CommandTest : public ::testing::Test {
                               cpu_targets_.push_back(server.cpu_target);
                               return client_;
                             },
+                            bench_peers_,
                             &in_};
     return RunCommandLine(static_cast<int>(argv.size()), argv.data(), environment);
   }
@@ -109,6 +110,7 @@ class CommandTest : public ::testing::Test {
   std::ostringstream out_, err_;
   std::istringstream in_;
   std::shared_ptr<FakeClient> client_ = std::make_shared<FakeClient>();
+  std::function<absl::StatusOr<std::unique_ptr<BenchPeers>>(const ServerChoice&)> bench_peers_;
   std::vector<std::string> addresses_, cpu_targets_;
 };
 

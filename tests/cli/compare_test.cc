@@ -64,6 +64,8 @@ TEST(CompareValues, WidensEveryFloatTypeExactly) {
   EXPECT_EQ(Compare("F32", f32, "F64", std::vector<double>{1.5, -2}).differing, 0u);
   EXPECT_EQ(Compare("F32", f32, "F16", std::vector<uint16_t>{0x3e00, 0xc000}).differing, 0u);
   EXPECT_EQ(Compare("F32", f32, "BF16", std::vector<uint16_t>{0x3fc0, 0xc000}).differing, 0u);
+  EXPECT_EQ(Compare("F32", f32, "F8_E4M3", std::vector<uint8_t>{0x3c, 0xc0}).differing, 0u);
+  EXPECT_EQ(Compare("F32", f32, "F8_E5M2", std::vector<uint8_t>{0x3e, 0xc0}).differing, 0u);
 }
 
 TEST(CompareValues, TakesIntegersAsNumbers) {
@@ -102,7 +104,8 @@ TEST(CanCompareValues, MixesFloatsButNotIntegers) {
   EXPECT_FALSE(can("U8", "I8"));
   EXPECT_FALSE(can("F32", "I32"));
   EXPECT_FALSE(can("I64", "I64"));
-  EXPECT_FALSE(can("F8_E4M3", "F8_E4M3"));
+  EXPECT_TRUE(can("F8_E4M3", "BF16"));
+  EXPECT_FALSE(can("F8_E8M0", "F8_E8M0"));
 }
 
 }  // namespace

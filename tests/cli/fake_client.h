@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/cpp/client.h"
+#include "client/cpp/memory_sink.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/calibrate/calibration_file.h"
 #include "kernels/scheme/plan.h"
@@ -53,11 +54,30 @@ class FakeClient final : public Client {
     return Deliver(plan, sink);
   }
 
-  absl::StatusOr<QuantizedTensor> Quantize(const TensorView&, const SchemeRequest&, const CallOptions&) override {
-    return absl::UnimplementedError("quantctl streams");
+  absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
+                                           const CallOptions& options) override {
+    MemorySink sink;
+    QUANTD_ASSIGN_OR_RETURN(const Summary found, Quantize(tensor, scheme, sink, options));
+    return QuantizedTensor{tensor.name, tensor.dtype, tensor.shape, sink.TakeScheme(), sink.TakeSegments(), found};
   }
-  absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView&, DataType, const CallOptions&) override {
-    return absl::UnimplementedError("quantctl streams");
+  absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView& tensor, DataType dtype,
+                                    const CallOptions& options) override {
+    MemorySink sink;
+    QUANTD_RETURN_IF_ERROR(Dequantize(tensor, dtype, sink, options).status());
+    return Tensor{tensor.name, dtype, tensor.shape, std::move(sink.TakeSegments().front().bytes)};
+  }
+  std::vector<absl::StatusOr<QuantizedTensor>> QuantizeAll(std::span<const TensorView> tensors,
+                                                           const SchemeRequest& scheme,
+                                                           const CallOptions& options) override {
+    std::vector<absl::StatusOr<QuantizedTensor>> results;
+    for (const TensorView& tensor : tensors) results.push_back(Quantize(tensor, scheme, options));
+    return results;
+  }
+  std::vector<absl::StatusOr<Tensor>> DequantizeAll(std::span<const QuantizedTensorView> tensors, DataType dtype,
+                                                    const CallOptions& options) override {
+    std::vector<absl::StatusOr<Tensor>> results;
+    for (const QuantizedTensorView& tensor : tensors) results.push_back(Dequantize(tensor, dtype, options));
+    return results;
   }
 
   // What Calibrate got, counted here; session ids are not looked at but noted.

@@ -25,11 +25,13 @@ TEST_F(RunCommandLineTest, NeedsExactlyOneKnownCommand) {
 TEST_F(RunCommandLineTest, InfoPrintsTheServersLimits) {
   client_->info.version = "9.8.7";
   client_->info.stall_max = absl::Seconds(60);
+  client_->info.gpus = {{"GPU-1f", "sm_90", "serving"}};
   EXPECT_EQ(Run({"info", "--address", "host:1"}), ExitCode::kOk);
   EXPECT_EQ(addresses_.front(), "host:1");
   EXPECT_THAT(out_.str(), HasSubstr("version: 9.8.7\n"));
   EXPECT_EQ(Run({"info", "--json"}), ExitCode::kOk);
   EXPECT_EQ(Json()["stall_ms_max"], 60000);
+  EXPECT_EQ(Json()["gpus"][0]["state"], "serving");
 }
 
 TEST_F(RunCommandLineTest, TheCpuTargetIsOfTheServerInThisProcessOnly) {

@@ -81,6 +81,10 @@ class ToyService final : public v1::QuantizationService::Service {
     response->set_version("1.2.3");
     response->set_epoch(42);
     response->add_devices("cpu");
+    v1::Gpu& gpu = *response->add_gpus();
+    gpu.set_name("GPU-1f");
+    gpu.set_target("sm_90");
+    gpu.set_state("quarantined");
     response->mutable_limits()->set_window_bytes(8u << 20);
     response->mutable_limits()->set_stall_ms_max(60'000);
     return grpc::Status::OK;
@@ -556,6 +560,10 @@ TEST_F(ClientTest, GetsTheServersInfo) {
   EXPECT_EQ(info->version, "1.2.3");
   EXPECT_EQ(info->epoch, 42u);
   EXPECT_THAT(info->devices, ElementsAre("cpu"));
+  ASSERT_EQ(info->gpus.size(), 1u);
+  EXPECT_EQ(info->gpus[0].name, "GPU-1f");
+  EXPECT_EQ(info->gpus[0].target, "sm_90");
+  EXPECT_EQ(info->gpus[0].state, "quarantined");
   EXPECT_EQ(info->window_bytes, 8u << 20);
   EXPECT_EQ(info->stall_max, absl::Seconds(60));
 }

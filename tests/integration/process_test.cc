@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/cpp/client.h"
+#include "google/rpc/error_details.pb.h"
 #include "grpcpp/create_channel.h"
 #include "tests/integration/quantd_process.h"
 #include "tests/support/bulk_stream.h"
@@ -128,6 +129,52 @@ TEST(QuantdProcess, SigtermInTheMiddleOfATensorFinishesIt) {
   StreamThrough(quantd, RepeatedValues(256 * kMiB), {.preset = "bnb-nf4"}, options);
   EXPECT_TRUE(stopped);
   EXPECT_EQ(quantd.Stop(0), 0);
+}
+
+// Two replicas, of which one is told to go and cannot finish in time.
+TEST(QuantdProcess, ATensorThatADrainHandsBackGoesOnElsewhere) {
+  const std::string config = ::testing::TempDir() + "/quantd_drain.toml";
+  std::ofstream(config) << "[drain]\ndeadline = \"0.4s\"\n";
+  QuantdProcess quantd({"--config", config});
+  QuantdProcess other;
+  const std::string values(16 * kMiB, '\1');
+  const auto header = HeaderOf("bnb-nf4", v1::DATA_TYPE_FLOAT32, {values.size() / 4});
+  QuantizeStream stream(grpc::CreateChannel(quantd.address(), grpc::InsecureChannelCredentials()));
+  v1::QuantizeRequest request;  // half of it, and no more
+  request.set_tensor_seq(1);
+  *request.mutable_header() = header;
+  for (uint64_t offset = 0; offset < values.size() / 2; offset += kMiB) {
+    v1::Piece& piece = *request.add_pieces();
+    piece.set_segment("values");
+    piece.set_offset(offset);
+    piece.set_length(kMiB);
+    request.set_data(values.substr(offset, kMiB));
+    ASSERT_TRUE(stream.Write(request));
+    request = v1::QuantizeRequest();
+    request.set_tensor_seq(1);
+  }
+  kill(quantd.pid(), SIGTERM);
+  const TensorOutcome first = stream.ReadTensor();
+  ASSERT_TRUE(first.error.has_value());
+  EXPECT_EQ(first.error->code(), static_cast<int>(grpc::StatusCode::UNAVAILABLE));
+  google::rpc::ErrorInfo info;
+  ASSERT_GE(first.error->details_size(), 1);
+  ASSERT_TRUE(first.error->details(0).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "SERVER_DRAINING");
+  const uint64_t resume = std::stoull(info.metadata().at("resume_element"));
+  EXPECT_EQ(resume, values.size() / 4 / 2) << "all that was sent has come back";
+  EXPECT_EQ(first.segments.at("codes").size(), resume / 2);
+  EXPECT_EQ(stream.Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(quantd.Stop(0), 0);
+
+  QuantizeStream rest(grpc::CreateChannel(other.address(), grpc::InsecureChannelCredentials()));
+  auto range = header;
+  range.mutable_range()->set_begin(resume);
+  range.mutable_range()->set_end(values.size() / 4);
+  const TensorOutcome second = rest.Exchange(range, {{"values", resume * 4, values.substr(resume * 4)}});
+  ASSERT_TRUE(second.summary.has_value());
+  EXPECT_EQ(first.segments.at("codes") + second.segments.at("codes"),
+            std::string(values.size() / 8, second.segments.at("codes")[0]));
 }
 
 TEST(QuantdProcess, KilledServerIsAnErrorThatSaysSo) {

@@ -53,14 +53,18 @@ QuantdProcess::~QuantdProcess() {
   if (pid_ > 0) Stop(SIGKILL);
 }
 
-uint64_t QuantdProcess::PeakRssBytes() const {
+uint64_t QuantdProcess::PeakRssBytes() const { return StatusBytes("VmHWM:"); }
+
+uint64_t QuantdProcess::RssBytes() const { return StatusBytes("VmRSS:"); }
+
+uint64_t QuantdProcess::StatusBytes(const std::string& name) const {
   std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
   std::string word;
   while (status >> word) {
     uint64_t kib = 0;
-    if (word == "VmHWM:" && status >> kib) return kib * 1024;
+    if (word == name && status >> kib) return kib * 1024;
   }
-  throw std::runtime_error("no VmHWM");
+  throw std::runtime_error("no " + name);
 }
 
 int QuantdProcess::Stop(int signal) {

@@ -24,11 +24,15 @@ class QuantdProcess {
 
   // The most memory that it ever had resident, from /proc.
   uint64_t PeakRssBytes() const;
+  // What it has resident now.
+  uint64_t RssBytes() const;
 
   // Sends the signal and waits for the end. The exit code, or minus the signal that ended it.
   int Stop(int signal);
 
  private:
+  uint64_t StatusBytes(const std::string& name) const;
+
   pid_t pid_ = -1;
   std::string address_;
 };

@@ -27,6 +27,7 @@ constexpr std::pair<std::string_view, Fault> kFaultNames[] = {
     {"out-of-memory", Fault::kOutOfMemory},
     {"tight-memory", Fault::kTightMemory},
     {"slow-to-cancel", Fault::kSlowToCancel},
+    {"scribble", Fault::kScribble},
 };
 constexpr int kCrashExitCode = 77;
 
@@ -51,6 +52,10 @@ class FaultyBackend final : public Backend {
     const bool due = !self_test && ++state_->runs >= state_->plan.from_run;
     const Fault fault = state_->plan.fault;
     if (due && fault == Fault::kCrash) _exit(kCrashExitCode);
+    if (due && fault == Fault::kScribble) {
+      const_cast<std::byte*>(batch.inputs[0])[100] ^= std::byte{1};
+      _exit(kCrashExitCode);
+    }
     if (due && fault == Fault::kHang) absl::Notification().WaitForNotification();
     if (due && fault == Fault::kSticky) {
       return MakeError(absl::StatusCode::kInternal, reason::kBackendFailed, "an illegal memory access was encountered");

@@ -23,6 +23,7 @@ enum class Fault {
   kOutOfMemory,   // every run
   kTightMemory,   // every run until Trim
   kSlowToCancel,  // a run that ends when it is cancelled
+  kScribble,      // a run that writes to its input, and ends the process
 };
 
 struct FaultPlan {

@@ -238,12 +238,15 @@ SessionServer::SessionServer(SessionServerOptions given)
                     .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max,
                     .memory_bytes_max = options.spool_memory_bytes_max},
                    options.spool_ops),
-      credit_budget(options.limits.windows_bytes_max) {
+      credit_budget(options.limits.windows_bytes_max),
+      load_budget(options.limits, 1) {
   if (const absl::Status valid = server::Validate(options.limits); !valid.ok()) {
     throw std::runtime_error(valid.ToString());
   }
-  auto created = server::SlotArena::Create(options.limits.slot_bytes, options.limits.slots_max,
-                                           [this](std::function<void()> work) { executor.Submit(std::move(work)); });
+  auto created = server::SlotArena::Create(
+      options.limits.slot_bytes, options.limits.slots_max,
+      [this](std::function<void()> work) { executor.Submit(std::move(work)); },
+      server::SlotsPerPrincipalMax(options.limits));
   if (!created.ok()) throw std::runtime_error(created.status().ToString());
   arena = *std::move(created);
 }
@@ -252,23 +255,28 @@ SessionServer::~SessionServer() {
   executor.RunAll();
   EXPECT_EQ(slots_in_use(), 0u) << "a slot did not come back";
   EXPECT_EQ(spool_budget.bytes_reserved(), 0u) << "spool bytes did not come back";
+  EXPECT_EQ(load_budget.bytes(), 0u) << "load did not come back";
 }
 
-server::SessionEnvironment SessionServer::Environment() {
+server::SessionEnvironment SessionServer::Environment(const server::Principal& principal) {
   return {.direction = options.direction,
           .limits = options.limits,
           .backend = options.backend == nullptr ? *cpu_backend : *options.backend,
           .arena = *arena,
           .spool_budget = spool_budget,
           .credit_budget = credit_budget,
+          .load_budget = load_budget,
           .clock = clock,
-          .submit = [this](server::Priority, std::function<void()> work) { executor.Submit(std::move(work)); }};
+          .submit = [this](const server::Turn&, std::function<void()> work) { executor.Submit(std::move(work)); },
+          .devices = options.devices,
+          .principal = principal};
 }
 
-TestStream::TestStream(SessionServer& owner)
-    : server(owner),
-      io(owner.options.limits),
-      session(std::make_shared<server::StreamSession>(owner.Environment(), io)) {
+TestStream::TestStream(SessionServer& owner, const server::Principal& principal, absl::Time deadline)
+    : server(owner), io(owner.options.limits) {
+  server::SessionEnvironment environment = owner.Environment(principal);
+  environment.deadline = deadline;
+  session = std::make_shared<server::StreamSession>(std::move(environment), io);
   session->Start();
 }
 

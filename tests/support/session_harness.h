@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "kernels/backend/backend.h"
-#include "server/session/compute_pool.h"
 #include "server/session/limits.h"
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
@@ -116,6 +115,7 @@ struct SessionServerOptions {
   Direction direction = Direction::kQuantize;
   server::Limits limits;
   Backend* backend = nullptr;  // default: the CPU's
+  server::DevicePool* devices = nullptr;
   server::SpoolFileOps spool_ops = server::SpoolFileOps::Real();
   uint64_t spool_memory_bytes_max = 1 << 20;
 };
@@ -126,7 +126,7 @@ class SessionServer {
   explicit SessionServer(SessionServerOptions options = {});
   ~SessionServer();
 
-  server::SessionEnvironment Environment();
+  server::SessionEnvironment Environment(const server::Principal& principal = {});
 
   const SessionServerOptions options;
   std::unique_ptr<Backend> cpu_backend;
@@ -135,6 +135,7 @@ class SessionServer {
   std::shared_ptr<server::SlotArena> arena;
   server::SpoolBudget spool_budget;
   server::CreditBudget credit_budget;
+  server::LoadBudget load_budget;
 
   uint32_t slots_in_use() const { return options.limits.slots_max - arena->free_slots(); }
 };
@@ -142,7 +143,8 @@ class SessionServer {
 // A stream and its client.
 class TestStream {
  public:
-  explicit TestStream(SessionServer& server);
+  explicit TestStream(SessionServer& server, const server::Principal& principal = {},
+                      absl::Time deadline = absl::InfiniteFuture());
   ~TestStream();
 
   // To be sent as the session reads.

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kernels/base/crc32c.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/scheme/batch_layout.h"
 #include "server/telemetry/log_line.h"
@@ -113,6 +114,8 @@ Bytes SlotBatch::Outputs() const {
   }
   return bytes;
 }
+
+uint32_t SlotBatch::input_crc32c() const { return ExtendCrc32c(0, values_); }
 
 Bytes SlotBatch::Expected() const {
   const TensorRun run = RunTensor(*MakeCpuBackend(), plan, {{"values", values_}});

@@ -64,6 +64,7 @@ class SlotBatch {
   absl::StatusOr<BatchResult> RunOn(Backend& backend);
   // Its per-unit outputs one after another.
   Bytes Outputs() const;
+  uint32_t input_crc32c() const;
   // What the CPU makes of the same values.
   Bytes Expected() const;
 

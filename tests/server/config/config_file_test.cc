@@ -24,6 +24,8 @@ ServerConfig Unusual() {
   config.limits = Limits{.slot_bytes = 8u << 20,
                          .slots_max = 12,
                          .slots_per_stream_max = 3,
+                         .slots_per_principal_max = 7,
+                         .slot_wait_max = absl::Seconds(17),
                          .window_bytes = 9u << 20,
                          .windows_bytes_max = 77u << 20,
                          .response_data_bytes = 65536,
@@ -31,9 +33,13 @@ ServerConfig Unusual() {
                          .spool_bytes_per_stream_max = 5ull << 32,
                          .streams_max = 99,
                          .streams_per_principal_max = 9,
+                         .load_bytes_max = 7ull << 40,
+                         .load_bytes_per_principal_max = 3ull << 40,
                          .overrides_max = 5,
                          .name_bytes_max = 77,
                          .stall_max = absl::Milliseconds(1500)};
+  config.principals = {{"uid:1000", 3}, {"anonymous", 2}};
+  config.gpu.duty_percent_max = 33;
   config.gpu.mode = GpuMode::kRequired;
   config.gpu.worker_path = "/opt/worker";
   config.gpu.memory_budget_bytes = 3ull << 30;
@@ -77,6 +83,14 @@ TEST(ConfigFile, WhatIsPrintedReadsBackAsTheSameConfiguration) {
   EXPECT_EQ(read->limits.overrides_max, Unusual().limits.overrides_max);
   EXPECT_EQ(read->limits.name_bytes_max, Unusual().limits.name_bytes_max);
   EXPECT_EQ(read->limits.stall_max, Unusual().limits.stall_max);
+  EXPECT_EQ(read->limits.slots_per_principal_max, Unusual().limits.slots_per_principal_max);
+  EXPECT_EQ(read->limits.slot_wait_max, Unusual().limits.slot_wait_max);
+  EXPECT_EQ(read->limits.load_bytes_max, Unusual().limits.load_bytes_max);
+  EXPECT_EQ(read->limits.load_bytes_per_principal_max, Unusual().limits.load_bytes_per_principal_max);
+  ASSERT_EQ(read->principals.size(), 2u);
+  EXPECT_EQ(read->principals[0].name, "uid:1000");
+  EXPECT_EQ(read->principals[0].weight, 3u);
+  EXPECT_EQ(read->gpu.duty_percent_max, Unusual().gpu.duty_percent_max);
   EXPECT_EQ(read->gpu.mode, Unusual().gpu.mode);
   EXPECT_EQ(read->gpu.worker_path, Unusual().gpu.worker_path);
   EXPECT_EQ(read->gpu.memory_budget_bytes, Unusual().gpu.memory_budget_bytes);
@@ -153,6 +167,15 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"[logging]\nlevel = 'loud'", {"logging.level", "loud", "debug, info, warning, error"}},
         BadFile{"[logging]\nformat = 'xml'", {"logging.format", "xml", "text, json"}},
         BadFile{"a = 1\nb = = 2", {"line 2", "column"}}));
+
+TEST(ConfigFile, ReadsPrincipalsAsAnArrayOfTables) {
+  const auto config = ApplyToml("principals = [{name = 'uid:1000', weight = 3}, {name = 'uid:1001'}]", Unusual());
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->principals.size(), 2u);
+  EXPECT_EQ(config->principals[0].weight, 3u);
+  EXPECT_EQ(config->principals[1].name, "uid:1001");
+  EXPECT_EQ(config->principals[1].weight, 1u);
+}
 
 TEST(ConfigFile, ReadsAListOfListeners) {
   const auto config = ApplyToml("listen = [':1', 'unix:/a']", ServerConfig());

@@ -45,7 +45,7 @@ Limit Of(const char* field, std::function<void(ServerConfig&)> within, std::func
   return Limit{field, std::move(within), std::move(beyond)};
 }
 
-#define SET(expression) [](ServerConfig& config) { config.expression; }
+#define SET(...) [](ServerConfig& config) { config.__VA_ARGS__; }
 
 INSTANTIATE_TEST_SUITE_P(
     All, ServerConfigLimit,
@@ -84,6 +84,17 @@ INSTANTIATE_TEST_SUITE_P(
         Of("gpu.min_batch_bytes", SET(gpu.min_batch_bytes = 0), SET(gpu.min_batch_bytes = (1ull << 30) + 1)),
         Of("gpu.copy_bytes_per_second_max", SET(gpu.copy_bytes_per_second_max = 1ull << 40),
            SET(gpu.copy_bytes_per_second_max = (1ull << 40) + 1)),
+        Of("limits.slots_per_principal_max", SET(limits.slots_per_principal_max = 4096),
+           SET(limits.slots_per_principal_max = 4097)),
+        Of("limits.slot_wait_max", SET(limits.slot_wait_max = absl::Milliseconds(10)),
+           SET(limits.slot_wait_max = absl::ZeroDuration())),
+        Of("limits.load_bytes_max", SET(limits.load_bytes_max = 1 << 20), SET(limits.load_bytes_max = 1)),
+        Of("principals.weight", SET(principals = {{.name = "uid:1", .weight = 1000}}),
+           SET(principals = {{.name = "uid:1", .weight = 1001}})),
+        Of("principals.weight", SET(principals = {{.name = "uid:1"}}),
+           SET(principals = {{.name = "uid:1", .weight = 0}})),
+        Of("gpu.duty_percent_max", SET(gpu.duty_percent_max = 1), SET(gpu.duty_percent_max = 0)),
+        Of("gpu.duty_percent_max", SET(gpu.duty_percent_max = 100), SET(gpu.duty_percent_max = 101)),
         Of("gpu.unit_deadline", SET(gpu.unit_deadline = absl::Hours(1)), SET(gpu.unit_deadline = absl::ZeroDuration())),
         Of("gpu.idle_trim", SET(gpu.idle_trim = absl::ZeroDuration()), SET(gpu.idle_trim = absl::Hours(25))),
         Of("gpu.idle_exit", SET(gpu.idle_exit = absl::Hours(24 * 365)), SET(gpu.idle_exit = absl::ZeroDuration())),
@@ -111,6 +122,25 @@ TEST(ServerConfig, ComputesOnAsManyThreadsAsSaidElseOnEveryProcessor) {
   EXPECT_EQ(ComputeThreads(config), 7u);
   config.compute_threads = 0;
   EXPECT_GE(ComputeThreads(config), 1u);
+}
+
+TEST(ServerConfig, RefusesAPrincipalThatIsNamedTwice) {
+  ServerConfig config;
+  config.principals = {{.name = "uid:7"}, {.name = "uid:7", .weight = 2}};
+  EXPECT_THAT(std::string(Validate(config).message()), HasSubstr("uid:7 twice"));
+}
+
+TEST(ServerConfig, LeavesAPartToOthersOnlyWhereThereMayBeOthers) {
+  ServerConfig config;
+  config.listen = {":0"};
+  EXPECT_EQ(SlotsPerPrincipalMax(EffectiveLimits(config)), config.limits.slots_max);
+  EXPECT_EQ(LoadBytesPerPrincipalMax(EffectiveLimits(config)), config.limits.load_bytes_max);
+  config.listen = {":0", "unix:/run/quantd.sock"};
+  EXPECT_EQ(SlotsPerPrincipalMax(EffectiveLimits(config)), config.limits.slots_max * 3 / 4);
+  EXPECT_EQ(LoadBytesPerPrincipalMax(EffectiveLimits(config)), config.limits.load_bytes_max / 4 * 3);
+  config.limits.slots_per_principal_max = 2;
+  config.listen = {":0"};
+  EXPECT_EQ(SlotsPerPrincipalMax(EffectiveLimits(config)), 2u);
 }
 
 TEST(ServerConfig, ReadsTheModeAsOctal) { EXPECT_EQ(UnixMode(ServerConfig()), 0660u); }

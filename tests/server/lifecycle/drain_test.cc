@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "server/lifecycle/server.h"
+#include "server/worker/gpu_worker.h"
 #include "tests/server/lifecycle/calls.h"
 #include "tests/server/lifecycle/fake_service.h"
 
@@ -43,7 +44,7 @@ class Drain : public ::testing::Test {
     config.admin_listen = "127.0.0.1:0";
     config.drain_delay = delay;
     config.drain_deadline = deadline;
-    auto server = Server::Start(config, service_, *logger_);
+    auto server = Server::Start(config, service_, *logger_, device_health_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = Connect(server_->addresses()[0]);
@@ -62,6 +63,7 @@ class Drain : public ::testing::Test {
   std::ostringstream log_;
   const std::unique_ptr<Logger> logger_ = MakeStreamLogger(LogLevel::kInfo, LogFormat::kText, log_);
   FakeService service_;
+  DeviceHealth device_health_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::shared_ptr<grpc::Channel> admin_;
@@ -75,6 +77,17 @@ TEST_F(Drain, HealthIsServingFromTheStart) {
     EXPECT_EQ(Health(channel, "quantd.v1.QuantizationService"), "SERVING");
     EXPECT_EQ(Health(channel, "readiness"), "SERVING");
     EXPECT_EQ(Health(channel, "liveness"), "SERVING");
+  }
+}
+
+TEST_F(Drain, HealthKnowsEachGpu) {
+  device_health_.Set("GPU-1f", WorkerState::kServing);
+  Start(absl::ZeroDuration(), absl::Seconds(1));
+  for (const auto& channel : {channel_, admin_}) EXPECT_EQ(Health(channel, "quantd.gpu.GPU-1f"), "SERVING");
+  device_health_.Set("GPU-1f", WorkerState::kQuarantined);
+  for (const auto& channel : {channel_, admin_}) {
+    EXPECT_EQ(Health(channel, "quantd.gpu.GPU-1f"), "NOT_SERVING");
+    EXPECT_EQ(Health(channel, "readiness"), "SERVING") << "the CPU serves on";
   }
 }
 
@@ -130,6 +143,22 @@ TEST_F(Drain, CancelsAStreamAtTheDeadline) {
   EXPECT_EQ(service_.open, 0u);
 }
 
+TEST_F(Drain, HandsBackASecondBeforeTheDeadline) {
+  Start(absl::ZeroDuration(), absl::Seconds(25));
+  grpc::ClientContext context;
+  const auto stream = OpenStream(context);
+  waiter_.meanwhile = [&](size_t) {
+    EXPECT_EQ(service_.handed_back, waiter_.total() > absl::Seconds(24));
+    if (waiter_.total() < absl::Milliseconds(24'500)) return false;
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+    while (service_.open > 0) std::this_thread::yield();
+    return false;
+  };
+  server_->Drain(waiter_);
+  EXPECT_EQ(waiter_.total(), absl::Milliseconds(24'500));
+}
+
 TEST_F(Drain, InAHurryCancelsAtOnce) {
   Start(absl::Seconds(5), absl::Seconds(25));
   grpc::ClientContext context;
@@ -138,6 +167,7 @@ TEST_F(Drain, InAHurryCancelsAtOnce) {
   server_->Drain(waiter_);
   EXPECT_THAT(waiter_.waits, ElementsAre(absl::Seconds(5)));
   EXPECT_TRUE(service_.draining);
+  EXPECT_FALSE(service_.handed_back);
   EXPECT_FALSE(stream->Finish().ok());
 }
 

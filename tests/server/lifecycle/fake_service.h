@@ -14,9 +14,11 @@ class FakeService final : public QuantizationService {
  public:
   grpc::Service* service() override { return &rpcs_; }
   void BeginDrain() override { draining = true; }
+  void HandBack() override { handed_back = true; }
   uint32_t open_streams() const override { return open; }
 
   std::atomic<bool> draining = false;
+  std::atomic<bool> handed_back = false;
   std::atomic<uint32_t> open = 0;
 
  private:

@@ -14,11 +14,12 @@ class GpuSetup : public ::testing::Test {
  protected:
   absl::StatusOr<std::unique_ptr<DevicePool>> Make(GpuMode mode, const std::vector<std::string>& gpus,
                                                    const std::string& worker = FAKE_GPU_WORKER) {
-    return MakeGpuPool({.mode = mode, .worker_path = worker}, gpus, *harness_.arena, clock_, harness_.logger);
+    return MakeGpuPool({.mode = mode, .worker_path = worker}, gpus, *harness_.arena, clock_, harness_.logger, health_);
   }
 
   testing::WorkerHarness harness_;
   const RealClock clock_;
+  DeviceHealth health_;
 };
 
 TEST_F(GpuSetup, ServesWithoutAGpuUnlessOneIsRequired) {
@@ -51,6 +52,20 @@ TEST_F(GpuSetup, HasAWorkerForEachGpuAndWaitsForOneThatIsRequired) {
   ASSERT_EQ(infos.size(), 2u);
   EXPECT_EQ(infos[0].name, "GPU-1");
   EXPECT_TRUE(infos[0].state == "serving" || infos[1].state == "serving");
+}
+
+TEST_F(GpuSetup, TheHealthOfAGpuIsThatOfItsWorker) {
+  absl::Mutex mutex;
+  std::map<std::string, bool> heard;
+  health_.Listen([&](const std::string& service, bool serving) {
+    absl::MutexLock lock(&mutex);
+    heard[service] = serving;
+  });
+  const auto pool = Make(GpuMode::kRequired, {"GPU-1"});
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  absl::MutexLock lock(&mutex);
+  const auto serves = [&] { return heard["quantd.gpu.GPU-1"]; };
+  EXPECT_TRUE(mutex.AwaitWithTimeout(absl::Condition(&serves), testing::kPatience));
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ grpc::Status Channelz(const std::shared_ptr<grpc::Channel>& channel) {
 class ServerTest : public ::testing::Test {
  protected:
   absl::StatusOr<std::unique_ptr<Server>> Start(const ServerConfig& config) {
-    return Server::Start(config, service_, *logger_);
+    return Server::Start(config, service_, *logger_, device_health_);
   }
 
   std::unique_ptr<Server> MustStart(const ServerConfig& config) {
@@ -80,6 +80,7 @@ class ServerTest : public ::testing::Test {
   std::ostringstream log_;
   const std::unique_ptr<Logger> logger_ = MakeStreamLogger(LogLevel::kInfo, LogFormat::kText, log_);
   FakeService service_;
+  DeviceHealth device_health_;
 };
 
 TEST_F(ServerTest, ReportsTheAddressesThatItIsReachedAt) {

@@ -23,7 +23,7 @@ class UnixPrincipal : public ::testing::Test {
     ServerConfig config;
     config.listen = {address_, "127.0.0.1:0"};
     config.unix_allowed_uids = std::move(allowed_uids);
-    auto server = Server::Start(config, service_, *logger_, std::move(peer_uid));
+    auto server = Server::Start(config, service_, *logger_, device_health_, std::move(peer_uid));
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
   }
@@ -40,6 +40,7 @@ class UnixPrincipal : public ::testing::Test {
   std::ostringstream log_;
   std::unique_ptr<Logger> logger_ = MakeStreamLogger(LogLevel::kInfo, LogFormat::kText, log_);
   FakeService service_;
+  DeviceHealth device_health_;
   std::unique_ptr<Server> server_;
 };
 

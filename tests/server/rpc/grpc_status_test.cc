@@ -94,6 +94,16 @@ TEST(GrpcStatus, UnavailableSaysWhenToTryAgain) {
   EXPECT_TRUE(DetailsOfType<google::rpc::BadRequest>(rpc).empty());
 }
 
+TEST(GrpcStatus, TheDelayIsTheErrorsOwnWhereItHasOne) {
+  const absl::Status status =
+      MakeError(absl::StatusCode::kUnavailable, reason::kServerLoad, "why", {{"retry_delay_ms", "2750"}});
+  EXPECT_EQ(RetryDelayMsOf(status), 2750);
+  const auto retries = DetailsOfType<google::rpc::RetryInfo>(ToRpcStatus(status));
+  ASSERT_EQ(retries.size(), 1u);
+  EXPECT_EQ(retries[0].retry_delay().seconds(), 2);
+  EXPECT_EQ(retries[0].retry_delay().nanos(), 750'000'000);
+}
+
 TEST(GrpcStatus, ResourceExhaustedNamesTheQuota) {
   const auto quotas = DetailsOfType<google::rpc::QuotaFailure>(
       ToRpcStatus(MakeError(absl::StatusCode::kResourceExhausted, reason::kSpoolBudget, "why")));

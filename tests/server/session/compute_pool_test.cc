@@ -12,14 +12,14 @@
 namespace quantd::server {
 namespace {
 
-TEST(ComputePool, HigherPrioritiesFirstAndFirstComeFirstServedWithinOne) {
+TEST(ComputePool, RunsInTheOrderOfAFairQueue) {
   std::vector<std::string> order;
   {
     absl::Notification all_queued;
     ComputePool pool(1);
-    pool.Submit(Priority::kNormal, [&] { all_queued.WaitForNotification(); });
+    pool.SubmitFirst([&] { all_queued.WaitForNotification(); });
     const auto add = [&](Priority priority, const std::string& name) {
-      pool.Submit(priority, [&order, name] { order.push_back(name); });
+      pool.Submit({.priority = priority}, [&order, name] { order.push_back(name); });
     };
     add(Priority::kLow, "low 1");
     add(Priority::kNormal, "normal 1");
@@ -27,9 +27,10 @@ TEST(ComputePool, HigherPrioritiesFirstAndFirstComeFirstServedWithinOne) {
     add(Priority::kLow, "low 2");
     add(Priority::kHigh, "high 2");
     add(Priority::kNormal, "normal 2");
+    pool.SubmitFirst([&] { order.push_back("first"); });
     all_queued.Notify();
   }
-  EXPECT_THAT(order, ::testing::ElementsAre("high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"));
+  EXPECT_THAT(order, ::testing::ElementsAre("first", "high 1", "high 2", "normal 1", "normal 2", "low 1", "low 2"));
 }
 
 TEST(ComputePool, AsManyRunAtOnceAsThereAreThreads) {
@@ -38,7 +39,7 @@ TEST(ComputePool, AsManyRunAtOnceAsThereAreThreads) {
   {
     ComputePool pool(kThreads);
     for (int i = 0; i < kThreads; ++i) {
-      pool.Submit(Priority::kNormal, [barrier] {
+      pool.Submit({}, [barrier] {
         if (barrier->Block()) delete barrier;
       });
     }
@@ -49,7 +50,7 @@ TEST(ComputePool, TheEndRunsWhatIsQueued) {
   std::atomic<int> runs = 0;
   {
     ComputePool pool(2);
-    for (int i = 0; i < 1000; ++i) pool.Submit(Priority::kLow, [&] { ++runs; });
+    for (int i = 0; i < 1000; ++i) pool.Submit({}, [&] { ++runs; });
   }
   EXPECT_EQ(runs, 1000);
 }
@@ -58,9 +59,9 @@ TEST(ComputePool, WorkMaySubmitWork) {
   std::atomic<int> runs = 0;
   {
     ComputePool pool(1);
-    pool.Submit(Priority::kNormal, [&] {
+    pool.Submit({}, [&] {
       ++runs;
-      pool.Submit(Priority::kHigh, [&] { ++runs; });
+      pool.Submit({}, [&] { ++runs; });
     });
   }
   EXPECT_EQ(runs, 2);

@@ -1,10 +1,13 @@
 // Several sessions on real computing threads that share few slots: for ThreadSanitizer, and for deadlocks.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <functional>
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "server/session/compute_pool.h"
 #include "tests/support/session_harness.h"
 
 namespace quantd::server {
@@ -30,12 +33,13 @@ class ThreadedIo final : public StreamIo {
   }
   void Abort() override { ADD_FAILURE() << "cut off"; }
 
-  // Runs until the session has finished, or gives up on it after `frames_max` frames have been delivered.
-  void Run(StreamSession& session, size_t frames_max) {
+  // Runs until the session has finished, or gives up on it when told so, which is asked with the number of frames that
+  // have been delivered.
+  void Run(StreamSession& session, const std::function<bool(size_t)>& gives_up) {
     session.Start();
     size_t delivered = 0;
     while (const auto call = NextCall()) {
-      if (call == &ThreadedIo::AnswerRead && delivered++ == frames_max) session.OnCancelled();
+      if (call == &ThreadedIo::AnswerRead && gives_up(delivered++)) session.OnCancelled();
       (this->*call)(session);
     }
     session.Detach();
@@ -92,15 +96,15 @@ constexpr uint32_t kTensors = 4;
 class SessionStress : public ::testing::Test {
  protected:
   SessionEnvironment Environment() {
-    return {
-        .direction = Direction::kQuantize,
-        .limits = limits_,
-        .backend = *backend_,
-        .arena = *arena_,
-        .spool_budget = spool_budget_,
-        .credit_budget = credit_budget_,
-        .clock = clock_,
-        .submit = [this](Priority priority, std::function<void()> work) { pool_->Submit(priority, std::move(work)); }};
+    return {.direction = Direction::kQuantize,
+            .limits = limits_,
+            .backend = *backend_,
+            .arena = *arena_,
+            .spool_budget = spool_budget_,
+            .credit_budget = credit_budget_,
+            .load_budget = load_budget_,
+            .clock = clock_,
+            .submit = [this](const Turn& turn, std::function<void()> work) { pool_->Submit(turn, std::move(work)); }};
   }
   static std::deque<RequestFrame> Tensors(std::mt19937_64& random) {
     std::deque<RequestFrame> frames;
@@ -121,8 +125,10 @@ class SessionStress : public ::testing::Test {
     std::vector<std::thread> threads;
     for (uint32_t i = 0; i < kStreams; ++i) {
       ThreadedIo& io = *ios.emplace_back(std::make_unique<ThreadedIo>(Tensors(random)));
-      threads.emplace_back(
-          [this, &io, most = frames_max(i)] { io.Run(*std::make_shared<StreamSession>(Environment(), io), most); });
+      threads.emplace_back([this, &io, most = frames_max(i)] {
+        io.Run(*std::make_shared<StreamSession>(Environment(), io),
+               [most](size_t delivered) { return delivered == most; });
+      });
     }
     for (std::thread& thread : threads) thread.join();
     arena_->Close();
@@ -137,9 +143,10 @@ class SessionStress : public ::testing::Test {
                              .bytes_per_stream_max = limits_.spool_bytes_per_stream_max,
                              .memory_bytes_max = 4096}};
   CreditBudget credit_budget_{limits_.windows_bytes_max};
+  LoadBudget load_budget_{limits_, 2};
   const std::shared_ptr<SlotArena> arena_ =
       SlotArena::Create(limits_.slot_bytes, limits_.slots_max, [this](std::function<void()> work) {
-        pool_->Submit(Priority::kHigh, std::move(work));
+        pool_->SubmitFirst(std::move(work));
       }).value();
   std::optional<ComputePool> pool_{std::in_place, 2};
 };
@@ -159,6 +166,90 @@ TEST_F(SessionStress, StreamsThatAreGivenUpHoldUpNobody) {
   RunStreams([](uint32_t i) { return i % 2 == 0 ? SIZE_MAX : size_t{i / 2}; }, ios);
   for (uint32_t i = 0; i < kStreams; i += 2) EXPECT_TRUE(ios[i]->status().ok()) << ios[i]->status();
   for (uint32_t i = 1; i < kStreams; i += 2) EXPECT_TRUE(absl::IsCancelled(ios[i]->status())) << ios[i]->status();
+}
+
+// Two principals on one thread that is never idle: the shares are those of the weights, not those of the streams.
+class FairShares : public ::testing::Test {
+ protected:
+  static constexpr uint64_t kTensorBytes = 1 << 20;
+  static constexpr uint64_t kTensorsToMeasure = 400;
+  static constexpr uint64_t kTensorsToWarmUp = 40;
+
+  SessionEnvironment EnvironmentOf(const Principal& principal) {
+    return {.direction = Direction::kQuantize,
+            .limits = limits_,
+            .backend = *backend_,
+            .arena = *arena_,
+            .spool_budget = spool_budget_,
+            .credit_budget = credit_budget_,
+            .load_budget = load_budget_,
+            .clock = clock_,
+            .submit =
+                [this](const Turn& turn, const std::function<void()>& work) {
+                  pool_->Submit(turn, [this, turn, work] {
+                    work();
+                    Count(turn);
+                  });
+                },
+            .principal = principal};
+  }
+  void Count(const Turn& turn) {
+    absl::MutexLock lock(&mutex_);
+    bytes_ += turn.bytes;
+    if (bytes_ <= kTensorsToWarmUp * kTensorBytes || over_.load()) return;
+    bytes_of_[turn.principal.name] += static_cast<double>(turn.bytes);
+    if (bytes_ >= kTensorsToMeasure * kTensorBytes) over_ = true;
+  }
+  // Tensors without end.
+  static std::deque<RequestFrame> Tensors() {
+    const TensorRequest request = Request(DataType::kFloat32, {kTensorBytes / sizeof(float)});
+    const auto tensor = testing::Frames(1, testing::QuantizeInput(request, Bytes(kTensorBytes)), 512 << 10);
+    std::deque<RequestFrame> frames;
+    for (uint64_t seq = 1; seq <= kTensorsToMeasure; ++seq) {
+      for (RequestFrame frame : tensor) {
+        frame.tensor_seq = seq;
+        frames.push_back(std::move(frame));
+      }
+    }
+    return frames;
+  }
+  void RunStreams(const std::vector<Principal>& streams) {
+    std::vector<std::unique_ptr<ThreadedIo>> ios;
+    std::vector<std::thread> threads;
+    for (const Principal& principal : streams) {
+      ThreadedIo& io = *ios.emplace_back(std::make_unique<ThreadedIo>(Tensors()));
+      threads.emplace_back([this, &io, &principal] {
+        io.Run(*std::make_shared<StreamSession>(EnvironmentOf(principal), io), [this](size_t) { return over_.load(); });
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    arena_->Close();
+    pool_.reset();
+  }
+
+  const Limits limits_{.slot_bytes = 2 << 20, .slots_max = 16, .slots_per_stream_max = 8};
+  const RealClock clock_;
+  const std::unique_ptr<Backend> backend_ = MakeCpuBackend("scalar").value();  // slower than what feeds it
+  SpoolBudget spool_budget_{{.directory = ::testing::TempDir()}};
+  CreditBudget credit_budget_{limits_.windows_bytes_max};
+  LoadBudget load_budget_{limits_, 1};
+  const std::shared_ptr<SlotArena> arena_ =
+      SlotArena::Create(
+          limits_.slot_bytes, limits_.slots_max,
+          [this](std::function<void()> work) { pool_->SubmitFirst(std::move(work)); }, SlotsPerPrincipalMax(limits_))
+          .value();
+  std::optional<ComputePool> pool_{std::in_place, 1};
+  absl::Mutex mutex_;
+  uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, double> bytes_of_;
+  std::atomic<bool> over_ = false;
+};
+
+TEST_F(FairShares, WeightsOneToThreeShareWithinTenPercentWhateverTheNumberOfStreams) {
+  const Principal ann{"ann", 1};
+  const Principal bob{"bob", 3};
+  RunStreams({ann, ann, ann, ann, ann, ann, bob, bob});
+  EXPECT_NEAR(bytes_of_["bob"] / bytes_of_["ann"], 3, 0.3);
 }
 
 }  // namespace

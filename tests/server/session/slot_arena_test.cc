@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/support/manual_executor.h"
@@ -16,9 +17,10 @@ constexpr uint64_t kSlotBytes = 1 << 20;
 
 class SlotArenaTest : public ::testing::Test {
  protected:
-  std::shared_ptr<SlotArena> MakeArena(uint32_t slots_max) {
-    return SlotArena::Create(kSlotBytes, slots_max,
-                             [this](std::function<void()> work) { executor_.Submit(std::move(work)); })
+  std::shared_ptr<SlotArena> MakeArena(uint32_t slots_max, uint32_t slots_per_principal_max = UINT32_MAX) {
+    return SlotArena::Create(
+               kSlotBytes, slots_max, [this](std::function<void()> work) { executor_.Submit(std::move(work)); },
+               slots_per_principal_max)
         .value();
   }
   // Keeps what comes, and remembers that it came.
@@ -28,8 +30,8 @@ class SlotArenaTest : public ::testing::Test {
       slots_.push_back(std::move(slot));
     };
   }
-  static std::shared_ptr<SlotAccount> Account(uint32_t slots_max = 8) {
-    return std::make_shared<SlotAccount>(slots_max);
+  static std::shared_ptr<SlotAccount> Account(uint32_t slots_max = 8, const Principal& principal = {}) {
+    return std::make_shared<SlotAccount>(slots_max, principal);
   }
   static std::function<void(SlotPtr)> Never() {
     return [](const SlotPtr&) { FAIL() << "a slot came to somebody who did not wait"; };
@@ -132,6 +134,50 @@ TEST_F(SlotArenaTest, AReturnedSlotSkipsAWaiterAtItsMaximum) {
   other = nullptr;
   executor_.RunAll();
   EXPECT_THAT(came_, ::testing::ElementsAre("modest"));
+}
+
+TEST_F(SlotArenaTest, AReturnedSlotGoesToThePrincipalWithTheFewest) {
+  const auto arena = MakeArena(3);
+  const Principal ann{"ann"};
+  SlotPtr one = arena->AcquireOr(Account(1, ann), Never());
+  const SlotPtr two = arena->AcquireOr(Account(1, ann), Never());
+  const SlotPtr three = arena->AcquireOr(Account(1, ann), Never());
+  for (int i = 0; i < 60; ++i) EXPECT_EQ(arena->AcquireOr(Account(1, ann), Keep("ann")), nullptr);
+  EXPECT_EQ(arena->AcquireOr(Account(1, {"bob"}), Keep("bob")), nullptr);
+  one = nullptr;
+  executor_.RunAll();
+  EXPECT_THAT(came_, ::testing::ElementsAre("bob"));
+}
+
+TEST_F(SlotArenaTest, SlotsAreSharedByWeight) {
+  const auto arena = MakeArena(8);
+  std::vector<SlotPtr> first;
+  const auto others = Account(8, {"others"});
+  while (SlotPtr slot = arena->AcquireOr(others, [](const SlotPtr&) {})) first.push_back(std::move(slot));
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(arena->AcquireOr(Account(1, {"ann", 1}), Keep("ann")), nullptr);
+    EXPECT_EQ(arena->AcquireOr(Account(1, {"bob", 3}), Keep("bob")), nullptr);
+  }
+  first.clear();
+  executor_.RunAll();
+  EXPECT_EQ(std::count(came_.begin(), came_.end(), "ann"), 2);
+  EXPECT_EQ(std::count(came_.begin(), came_.end(), "bob"), 6);
+}
+
+TEST_F(SlotArenaTest, APrincipalTakesNoMoreThanItsMaximum) {
+  const auto arena = MakeArena(4, 3);
+  const Principal ann{"ann"};
+  const auto account = Account(8, ann);
+  std::vector<SlotPtr> slots;
+  for (int i = 0; i < 3; ++i) slots.push_back(arena->AcquireOr(Account(8, ann), Never()));
+  EXPECT_EQ(arena->AcquireOr(account, Keep("fourth")), nullptr);
+  EXPECT_EQ(arena->HoldingsOf(*account).of_account, 0u);
+  EXPECT_EQ(arena->HoldingsOf(*account).of_principal, 3u);
+  EXPECT_NE(arena->AcquireOr(Account(8, {"bob"}), Never()), nullptr);
+  EXPECT_TRUE(came_.empty()) << "bob's slot came back, ann has three";
+  slots.pop_back();
+  executor_.RunAll();
+  EXPECT_THAT(came_, ::testing::ElementsAre("fourth"));
 }
 
 TEST_F(SlotArenaTest, ASlotForAWaiterThatIsGoneGoesToTheNext) {

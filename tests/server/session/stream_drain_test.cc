@@ -1,6 +1,8 @@
 // The server is told to stop.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "tests/support/session_harness.h"
@@ -106,6 +108,79 @@ TEST_F(StreamDrain, AClientThatHadNothingMoreToSendEndsWithOk) {
   stream_.RunAll();
   EXPECT_TRUE(stream_.Output(1).summary.has_value());
   EXPECT_TRUE(stream_.io.finished.value().ok());
+}
+
+std::string MetadataOf(const absl::Status& status, const std::string& key) {
+  for (const auto& [name, value] : DetailsOf(status).metadata) {
+    if (name == key) return value;
+  }
+  return "";
+}
+
+TEST_F(StreamDrain, ATensorThatIsHandedBackSaysWhereToGoOn) {
+  const TensorRequest request = testing::Request(DataType::kFloat32, {256});
+  std::mt19937_64 random(1);
+  const Bytes values = testing::RandomValues(random, request);
+  const auto input = QuantizeInput(request, values);
+  auto frames = Frames(1, input, 600);  // two blocks of 64 values, and a part of the third
+  stream_.Send(frames[0]);
+  stream_.RunAll();
+  stream_.session->BeginDrain();
+  stream_.session->HandBack();
+  stream_.RunAll();
+  const auto output = stream_.Output(1);
+  EXPECT_EQ(output.error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(DetailsOf(output.error).reason, reason::kServerDraining);
+  EXPECT_EQ(MetadataOf(output.error, "resume_element"), "128");
+  EXPECT_EQ(MetadataOf(output.error, "consumed_bytes"), "512");
+  ExpectDrained();
+
+  SessionServer elsewhere;
+  TestStream rest(elsewhere);
+  TensorRequest range = request;
+  range.range = {128, 256};
+  rest.Send(Frames(1, QuantizeInput(range, values), 1000));
+  rest.RunAll();
+  auto segments = output.segments;
+  for (const auto& [name, bytes] : rest.Output(1).segments) {
+    segments[name].insert(segments[name].end(), bytes.begin(), bytes.end());
+  }
+  EXPECT_EQ(segments, testing::Expected(Direction::kQuantize, request, {{"values", values}}));
+}
+
+TEST_F(StreamDrain, ResultsThatWaitForTheTransportGoOutBeforeTheTensorIsHandedBack) {
+  const TensorRequest request = testing::Request(DataType::kFloat32, {256});
+  auto frames = Frames(1, QuantizeInput(request, Bytes(1024)), 600);
+  stream_.Send(frames[0]);
+  while (stream_.Deliver() || server_.executor.RunOldest()) {
+  }
+  stream_.session->HandBack();
+  EXPECT_FALSE(stream_.io.finished.has_value());
+  stream_.RunAll();
+  EXPECT_EQ(stream_.Output(1).segments.at("codes").size(), 64u);
+  EXPECT_EQ(MetadataOf(stream_.Output(1).error, "resume_element"), "128");
+  ExpectDrained();
+}
+
+TEST_F(StreamDrain, ASpooledTensorIsHandedBackAsAWhole) {
+  const TensorRequest request = testing::Request(DataType::kFloat32, {256}, "bnb-nf4", {{"double_quant", "true"}});
+  stream_.Send(Frames(1, QuantizeInput(request, Bytes(1024)), 600)[0]);
+  stream_.RunAll();
+  stream_.session->HandBack();
+  stream_.RunAll();
+  EXPECT_EQ(MetadataOf(stream_.Output(1).error, "resume_element"), "0");
+}
+
+TEST_F(StreamDrain, WhatIsStillComputedWhenItIsHandedBackIsNotWaitedFor) {
+  stream_.Send(Frames(1, input_, 1000));
+  stream_.Deliver();
+  stream_.session->HandBack();
+  stream_.TakeWritten();
+  stream_.TakeWritten();
+  EXPECT_TRUE(stream_.io.finished.has_value());
+  EXPECT_EQ(MetadataOf(stream_.Output(1).error, "resume_element"), "0");
+  server_.executor.RunAll();
+  ExpectDrained();
 }
 
 TEST_F(StreamDrain, TwiceIsOnce) {

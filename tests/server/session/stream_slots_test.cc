@@ -54,7 +54,9 @@ TEST_F(StreamSlots, AnIdleStreamHoldsNone) {
 }
 
 TEST_F(StreamSlots, ATransportThatKeepsSlicesStopsItsOwnStreamAtTheCap) {
-  SessionServer server({.limits = testing::SmallLimits()});
+  Limits limits = testing::SmallLimits();
+  limits.slots_per_principal_max = limits.slots_max;
+  SessionServer server({.limits = limits});
   TestStream slow(server);
   slow.io.keeps_slices = true;
   SendLarge(slow);

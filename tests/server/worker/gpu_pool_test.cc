@@ -22,6 +22,7 @@ class Task {
     run_->plan = std::make_shared<const Plan>(batch.plan);
     run_->cancelled = std::shared_ptr<const std::atomic<bool>>(std::shared_ptr<void>(), &batch.cancelled);
     run_->units = batch.units;
+    run_->input_crc32c[0] = batch.input_crc32c();
     run_->piece_bytes_max = 1 << 20;
     task_ = {.run = run_, .policy = policy};
     task_.done = [this] { done_.Notify(); };
@@ -127,6 +128,16 @@ TEST_F(Pool, ABatchWhoseGpuDiesIsComputedOnTheCpu) {
   }
 }
 
+TEST_F(Pool, ABatchWhoseInputItsWorkerHasDamagedIsComputedNowhere) {
+  for (const DevicePolicy policy : {DevicePolicy::kAuto, DevicePolicy::kGpu}) {
+    pool_.reset();
+    workers_.clear();
+    MakeServing({{"scribble"}, {"scribble"}});
+    EXPECT_EQ(Run(policy), reason::kGpuLost);
+    EXPECT_FALSE(harness_.logger.AwaitLine("written to its input").empty());
+  }
+}
+
 TEST_F(Pool, ABatchThatMustBeOnAGpuIsTriedOnAnotherOne) {
   MakeServing({{"crash"}, {"none"}});
   SlotBatch first(*harness_.arena);
@@ -225,6 +236,41 @@ TEST_F(Pool, KeepsToItsCopyRate) {
   EXPECT_EQ(Run(DevicePolicy::kAuto), "not for a gpu");
   harness_.clock.Advance(absl::Milliseconds(500));
   EXPECT_EQ(Run(DevicePolicy::kAuto), "gpu");
+}
+
+TEST_F(Pool, KeepsToItsPartOfTheTime) {
+  MakeServing({{"slow-to-cancel"}}, {.units_in_flight_max = 1, .min_batch_bytes = 1, .duty_percent_max = 50});
+  SlotBatch batch(*harness_.arena);
+  Task task(batch, DevicePolicy::kAuto);
+  ASSERT_TRUE(task.Begin(*pool_));
+  ASSERT_TRUE(workers_[0]->AwaitUnderWay(1, kPatience));
+  harness_.clock.Advance(absl::Seconds(2));
+  batch.cancelled = true;
+  task.Await();
+  EXPECT_EQ(Run(DevicePolicy::kAuto), "not for a gpu")
+      << "it has worked for two seconds, and half a second was its part";
+  SlotBatch next(*harness_.arena);
+  Task after(next, DevicePolicy::kAuto);
+  absl::Duration waited;
+  for (; !after.Begin(*pool_); waited += absl::Milliseconds(1)) harness_.clock.Advance(absl::Milliseconds(1));
+  EXPECT_GE(waited, absl::Seconds(1));
+  next.cancelled = true;
+  after.Await();
+}
+
+// As a session hands over the batches of one tensor that is larger than a slot.
+TEST_F(Pool, TheBatchesOfOneTensorAreComputedOnSeveralGpus) {
+  MakeServing({{"slow-to-cancel"}, {"slow-to-cancel"}}, {.units_in_flight_max = 2, .min_batch_bytes = 1});
+  std::vector<std::unique_ptr<SlotBatch>> batches;
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (int i = 0; i < 4; ++i) {
+    batches.push_back(std::make_unique<SlotBatch>(*harness_.arena));
+    tasks.push_back(std::make_unique<Task>(*batches.back(), DevicePolicy::kGpu));
+    ASSERT_TRUE(tasks.back()->Begin(*pool_));
+  }
+  for (GpuWorker* worker : workers_) EXPECT_TRUE(worker->AwaitUnderWay(2, kPatience));
+  for (auto& batch : batches) batch->cancelled = true;
+  for (auto& task : tasks) task->Await();
 }
 
 TEST_F(Pool, StartsAnIdleGpuWithWorkThatTheCpuDoesMeanwhile) {
