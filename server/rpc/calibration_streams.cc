@@ -45,7 +45,8 @@ class StreamRecord {
 
 void AddPushback(const absl::Status& status, const absl::Status& admission, grpc::CallbackServerContext& rpc) {
   if (admission.ok()) return;
-  rpc.AddTrailingMetadata(kRetryPushbackKey, absl::IsUnavailable(status) ? std::to_string(kRetryDelayMs) : "-1");
+  rpc.AddTrailingMetadata(kRetryPushbackKey,
+                          absl::IsUnavailable(status) ? std::to_string(RetryDelayMsOf(status)) : "-1");
 }
 
 class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportCalibrationResponse> {

@@ -38,6 +38,9 @@ namespace {
 // Beyond which a deadline is none: gRPC has no other sign for it.
 constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 365);
 
+// Of an answer about a calibration, beside the bytes of values that others wait for.
+constexpr uint64_t kAnswerCost = 1 << 20;
+
 // Bulk methods take and give raw bytes, the others messages.
 using QS = v1::QuantizationService;
 using BulkMethods = QS::WithRawCallbackMethod_Quantize<
