@@ -270,7 +270,8 @@ class Service final : public QuantizationService, private GrpcService {
                                                                                                const Request&) const) {
     grpc::ServerUnaryReactor* reactor = rpc.DefaultReactor();
     const Principal principal = PrincipalOf(rpc, options_.principal_weights);
-    compute_pool_.Submit({.principal = principal}, [this, &rpc, method, request, response, call, reactor, principal] {
+    const Turn turn{principal, Priority::kNormal, kAnswerCost};
+    compute_pool_.Submit(turn, [this, &rpc, principal, method, request, response, call, reactor] {
       absl::StatusOr<Response> result = (calibration_methods_.*call)(principal, *request);
       if (result.ok()) *response = *std::move(result);
       log_.Record({.method = method,

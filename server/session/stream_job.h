@@ -54,9 +54,6 @@ class StreamJob {
   // would need the first.
   virtual uint64_t resume_element() const = 0;
 
-  // A job for the range from here to the end makes what TakeResults has not given out.
-  virtual uint64_t resume_element() const = 0;
-
   // Everything has been taken and given out.
   virtual bool done() const = 0;
   // Nothing is being computed or waits for that: if the tensor is not done, the client has to send.
