@@ -11,6 +11,7 @@
 #include "client/cli/info_command.h"
 #include "client/cli/quantize_command.h"
 #include "client/cli/schemes_command.h"
+#include "client/cli/smooth_command.h"
 #include "kernels/base/error.h"
 #include "server/conversion/printable.h"
 
@@ -70,6 +71,7 @@ ExitCode RunCommandLine(int argc, const char* const* argv, Environment& environm
   AddCompareCommand(app, chosen);
   AddSchemesCommand(app, chosen);
   AddInfoCommand(app, chosen);
+  AddSmoothCommand(app, chosen);
   AddBenchCommand(app, chosen);
   try {
     app.parse(argc, argv);
