@@ -26,7 +26,7 @@ ALLOWED_INCLUDES = {
     "server/lifecycle": KERNELS + ["server/calibration", "server/config", "server/rpc", "server/session", "server/telemetry", "server/worker"],
     "server": KERNELS + ["server"],
     "client/cpp": ["kernels/base", "kernels/scheme", "proto/codec"],
-    "client/cli": KERNELS + ["client/cpp", "server"],
+    "client/cli": KERNELS + ["client/cpp", "proto/codec", "server"],
     "tests": KERNELS + ["proto/codec", "server", "client", "tests"],
 }
 
