@@ -90,7 +90,9 @@ DeviceBatch DeviceWorkload::BatchOf(const Plan& plan, uint32_t pass, const Tenso
 void DeviceWorkload::Quantize() {
   for (const Tensor& tensor : tensors_) {
     for (uint32_t pass = 0; pass < quantize_.passes.size(); ++pass) {
-      OrThrow(LaunchQuantize(BatchOf(quantize_, pass, tensor), stream_));
+      DeviceBatch batch = BatchOf(quantize_, pass, tensor);
+      batch.findings = OrThrow(findings_.Next(stream_));
+      OrThrow(LaunchQuantize(batch, stream_));
     }
   }
 }

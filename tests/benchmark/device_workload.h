@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/device_batch.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/findings_memory.h"
 
 namespace quantd::testing {
 
@@ -57,6 +58,7 @@ class DeviceWorkload {
   CudaKernels kernels_;
   cudaStream_t stream_;
   DeviceBuffer scratch_;
+  FindingsMemory findings_;
   std::vector<Tensor> tensors_;
 };
 
