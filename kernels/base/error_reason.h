@@ -19,6 +19,15 @@ inline constexpr std::string_view kStatisticNeeded = "STATISTIC_NEEDED";
 inline constexpr std::string_view kInvalidStatistic = "INVALID_STATISTIC";
 inline constexpr std::string_view kNonfiniteInput = "NONFINITE_INPUT";
 
+// Calibration statistics. INVALID_ARGUMENT.
+inline constexpr std::string_view kInvalidStatisticsConfig = "INVALID_STATISTICS_CONFIG";
+inline constexpr std::string_view kIncompatibleStatistics = "INCOMPATIBLE_STATISTICS";
+inline constexpr std::string_view kMalformedQcal = "MALFORMED_QCAL";
+inline constexpr std::string_view kInvalidRangeRequest = "INVALID_RANGE_REQUEST";
+inline constexpr std::string_view kInvalidSmoothing = "INVALID_SMOOTHING";
+inline constexpr std::string_view kStatisticsMissing = "STATISTICS_MISSING";  // FAILED_PRECONDITION
+inline constexpr std::string_view kStatisticsLimit = "STATISTICS_LIMIT";      // OUT_OF_RANGE, RESOURCE_EXHAUSTED
+
 // The stream's frames. INVALID_ARGUMENT, checksums DATA_LOSS.
 inline constexpr std::string_view kMalformedFrame = "MALFORMED_FRAME";
 inline constexpr std::string_view kFrameTooLarge = "FRAME_TOO_LARGE";

@@ -55,6 +55,22 @@ void ExactSum::Negate() {
   Carry();
 }
 
+ExactSum::Digits ExactSum::ToDigits() const {
+  ExactSum magnitude = *this;
+  magnitude.Carry();
+  Digits digits{.negative = magnitude.limbs_.back() < 0};
+  if (digits.negative) magnitude.Negate();
+  for (int i = 0; i < kLimbs; ++i) digits.magnitude[i] = static_cast<uint32_t>(magnitude.limbs_[i]);
+  return digits;
+}
+
+ExactSum ExactSum::FromDigits(const Digits& digits) {
+  ExactSum sum;
+  for (int i = 0; i < kLimbs; ++i) sum.limbs_[i] = digits.magnitude[i];
+  if (digits.negative) sum.Negate();
+  return sum;
+}
+
 double ExactSum::Value() const {
   if (infinite_) return std::numeric_limits<double>::infinity();
   ExactSum magnitude = *this;

@@ -16,9 +16,20 @@ class ExactSum {
   // Rounded once; the same for equal multisets of terms.
   double Value() const;
 
+  // The sum in sign and magnitude, little-endian digits of 32 bits, the lowest bit of which is 2^kLowestExponent. Equal
+  // sums have equal digits. Of finite sums only.
+  static constexpr int kLowestExponent = -1074;
+  static constexpr int kDigits = 68;  // 2^-1074 to 2^1024, and 2^64 terms
+  struct Digits {
+    bool negative = false;  // not of 0
+    std::array<uint32_t, kDigits> magnitude{};
+  };
+  Digits ToDigits() const;
+  static ExactSum FromDigits(const Digits& digits);
+
  private:
   static constexpr int kLimbBits = 32;
-  static constexpr int kLimbs = 68;  // 2^-1074 to 2^1024, and 2^64 terms
+  static constexpr int kLimbs = kDigits;
   void Carry();
   void Negate();
 

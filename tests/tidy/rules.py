@@ -2,7 +2,7 @@
 
 import re
 
-KERNELS = ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/cpu", "kernels/cuda"]
+KERNELS = ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/cpu", "kernels/calibrate", "kernels/cuda"]
 
 # Folder: the folders whose headers it may include besides its own. A folder that is not named is checked as its parent.
 ALLOWED_INCLUDES = {
@@ -11,7 +11,8 @@ ALLOWED_INCLUDES = {
     "kernels/scheme": ["kernels/base", "kernels/format"],
     "kernels/backend": ["kernels/base", "kernels/format", "kernels/scheme"],
     "kernels/cpu": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend"],
-    "kernels/cuda": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend"],
+    "kernels/calibrate": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/cpu"],
+    "kernels/cuda": ["kernels/base", "kernels/format", "kernels/scheme", "kernels/backend", "kernels/calibrate"],
     "proto/codec": ["kernels/base"],
     "server/session": ["kernels/base", "kernels/scheme", "kernels/backend", "proto/codec"],
     "server/telemetry": ["kernels/base", "server/config"],

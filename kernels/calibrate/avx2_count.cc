@@ -1,0 +1,102 @@
+// The loops compiled for AVX2.
+#if defined(__x86_64__)
+
+// Before the target is chosen: what these define must run on every processor, because the linker keeps one copy of it.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include "kernels/calibrate/count_kernels.h"
+#include "kernels/format/value_types.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,bmi,bmi2")
+
+#include "kernels/calibrate/quarter_reductions-inl.h"
+#include "kernels/calibrate/simd_count-inl.h"
+
+namespace quantd {
+namespace {
+
+struct Avx2CountLanes {
+  using Register = __m256i;
+  static constexpr size_t kBytes = 32;
+
+  static Register Load(const void* source) { return _mm256_loadu_si256(static_cast<const __m256i*>(source)); }
+  static void Store(void* target, Register a) { _mm256_storeu_si256(static_cast<__m256i*>(target), a); }
+
+  template <class Bits>
+  static Register Splat(Bits value) {
+    if constexpr (sizeof(Bits) == 2) return _mm256_set1_epi16(static_cast<short>(value));
+    return _mm256_set1_epi32(static_cast<int>(value));
+  }
+  template <class Bits>
+  static Register MaxSigned(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm256_max_epi16(a, b);
+    return _mm256_max_epi32(a, b);
+  }
+  template <class Bits>
+  static Register MaxUnsigned(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm256_max_epu16(a, b);
+    return _mm256_max_epu32(a, b);
+  }
+  template <class Bits>
+  static Register MinUnsigned(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm256_min_epu16(a, b);
+    return _mm256_min_epu32(a, b);
+  }
+  template <class Bits>
+  static bool AnySignedNotBelow(Register a, Bits bound) {
+    return AnyEqual<Bits>(MaxSigned<Bits>(a, Splat<Bits>(bound)), a);
+  }
+  template <class Bits>
+  static bool AnyUnsignedNotBelow(Register a, Bits bound) {
+    return AnyEqual<Bits>(MaxUnsigned<Bits>(a, Splat<Bits>(bound)), a);
+  }
+  template <class Bits>
+  static int32_t HighestSigned(Register a) {
+    const Register both = MaxSigned<Bits>(a, _mm256_permute2x128_si256(a, a, 1));
+    return QuarterReductions::HighestSigned<Bits>(_mm256_castsi256_si128(both));
+  }
+  template <class Bits>
+  static uint32_t HighestUnsigned(Register a) {
+    const Register both = MaxUnsigned<Bits>(a, _mm256_permute2x128_si256(a, a, 1));
+    return QuarterReductions::HighestUnsigned<Bits>(_mm256_castsi256_si128(both));
+  }
+  template <class Bits>
+  static uint32_t LowestUnsigned(Register a) {
+    const Register both = MinUnsigned<Bits>(a, _mm256_permute2x128_si256(a, a, 1));
+    return QuarterReductions::LowestUnsigned<Bits>(_mm256_castsi256_si128(both));
+  }
+
+ private:
+  template <class Bits>
+  static bool AnyEqual(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm256_movemask_epi8(_mm256_cmpeq_epi16(a, b)) != 0;
+    return _mm256_movemask_epi8(_mm256_cmpeq_epi32(a, b)) != 0;
+  }
+};
+
+}  // namespace
+
+constinit const CountKernels kAvx2CountKernels = {
+    "avx2",
+    {SimdRun<Avx2CountLanes, Float32Values>, SimdRun<Avx2CountLanes, Float16Values>,
+     SimdRun<Avx2CountLanes, BFloat16Values>},
+    {SimdColumns<Avx2CountLanes, Float32Values>, SimdColumns<Avx2CountLanes, Float16Values>,
+     SimdColumns<Avx2CountLanes, BFloat16Values>}};
+
+}  // namespace quantd
+
+#pragma GCC pop_options
+
+#endif

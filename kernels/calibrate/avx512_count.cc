@@ -1,0 +1,100 @@
+// The loops compiled for AVX-512.
+#if defined(__x86_64__)
+
+// Before the target is chosen: what these define must run on every processor, because the linker keeps one copy of it.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include "kernels/calibrate/count_kernels.h"
+#include "kernels/format/value_types.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
+#include "kernels/calibrate/quarter_reductions-inl.h"
+#include "kernels/calibrate/simd_count-inl.h"
+
+namespace quantd {
+namespace {
+
+struct Avx512CountLanes {
+  using Register = __m512i;
+  static constexpr size_t kBytes = 64;
+
+  static Register Load(const void* source) { return _mm512_loadu_si512(source); }
+  static void Store(void* target, Register a) { _mm512_storeu_si512(target, a); }
+
+  template <class Bits>
+  static Register Splat(Bits value) {
+    if constexpr (sizeof(Bits) == 2) return _mm512_set1_epi16(static_cast<short>(value));
+    return _mm512_set1_epi32(static_cast<int>(value));
+  }
+  template <class Bits>
+  static Register MaxSigned(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm512_max_epi16(a, b);
+    return _mm512_max_epi32(a, b);
+  }
+  template <class Bits>
+  static Register MaxUnsigned(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm512_max_epu16(a, b);
+    return _mm512_max_epu32(a, b);
+  }
+  template <class Bits>
+  static Register MinUnsigned(Register a, Register b) {
+    if constexpr (sizeof(Bits) == 2) return _mm512_min_epu16(a, b);
+    return _mm512_min_epu32(a, b);
+  }
+  template <class Bits>
+  static bool AnySignedNotBelow(Register a, Bits bound) {
+    if constexpr (sizeof(Bits) == 2) return _mm512_cmpge_epi16_mask(a, Splat<Bits>(bound)) != 0;
+    return _mm512_cmpge_epi32_mask(a, Splat<Bits>(bound)) != 0;
+  }
+  template <class Bits>
+  static bool AnyUnsignedNotBelow(Register a, Bits bound) {
+    if constexpr (sizeof(Bits) == 2) return _mm512_cmpge_epu16_mask(a, Splat<Bits>(bound)) != 0;
+    return _mm512_cmpge_epu32_mask(a, Splat<Bits>(bound)) != 0;
+  }
+  template <class Bits>
+  static int32_t HighestSigned(Register a) {
+    const Register halves = MaxSigned<Bits>(a, _mm512_shuffle_i64x2(a, a, 0x4e));
+    return QuarterReductions::HighestSigned<Bits>(
+        _mm512_castsi512_si128(MaxSigned<Bits>(halves, _mm512_shuffle_i64x2(halves, halves, 0xb1))));
+  }
+  template <class Bits>
+  static uint32_t HighestUnsigned(Register a) {
+    const Register halves = MaxUnsigned<Bits>(a, _mm512_shuffle_i64x2(a, a, 0x4e));
+    return QuarterReductions::HighestUnsigned<Bits>(
+        _mm512_castsi512_si128(MaxUnsigned<Bits>(halves, _mm512_shuffle_i64x2(halves, halves, 0xb1))));
+  }
+  template <class Bits>
+  static uint32_t LowestUnsigned(Register a) {
+    const Register halves = MinUnsigned<Bits>(a, _mm512_shuffle_i64x2(a, a, 0x4e));
+    return QuarterReductions::LowestUnsigned<Bits>(
+        _mm512_castsi512_si128(MinUnsigned<Bits>(halves, _mm512_shuffle_i64x2(halves, halves, 0xb1))));
+  }
+};
+
+}  // namespace
+
+constinit const CountKernels kAvx512CountKernels = {
+    "avx512",
+    {SimdRun<Avx512CountLanes, Float32Values>, SimdRun<Avx512CountLanes, Float16Values>,
+     SimdRun<Avx512CountLanes, BFloat16Values>},
+    {SimdColumns<Avx512CountLanes, Float32Values>, SimdColumns<Avx512CountLanes, Float16Values>,
+     SimdColumns<Avx512CountLanes, BFloat16Values>}};
+
+}  // namespace quantd
+
+#pragma GCC pop_options
+
+#endif

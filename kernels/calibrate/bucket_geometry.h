@@ -1,0 +1,48 @@
+// Which bucket of its statistics an element of a tensor belongs to.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/calibrate/statistics_config.h"
+
+namespace quantd {
+
+inline constexpr uint64_t kBucketsMax = uint64_t{1} << 24;
+inline constexpr size_t kStatisticsRankMax = 16;
+
+// A flattened tensor is cut into periods, a period into runs, of which the last may be shorter; a run is of one bucket.
+// Buckets begin anew with every period, or go on counting.
+struct BucketGeometry {
+  uint64_t elements = 0;
+  uint64_t period = 1;
+  uint64_t run = 1;
+  bool anew = true;
+  uint64_t buckets = 0;
+
+  // Errors as TensorStatistics::Make.
+  static absl::StatusOr<BucketGeometry> Make(const StatisticsConfig& config, std::span<const uint64_t> shape);
+
+  uint64_t BucketOf(uint64_t element) const {
+    const uint64_t in_period = element % period / run;
+    return anew ? in_period : element / period * ((period - 1) / run + 1) + in_period;
+  }
+  // Behind the last element of that element's run.
+  uint64_t RunEnd(uint64_t element) const {
+    const uint64_t period_begin = element - element % period;
+    const uint64_t run_end = element - (element - period_begin) % run + run;
+    return run_end < period_begin + period ? run_end : period_begin + period;
+  }
+  // Every element of a period has a bucket of its own.
+  bool is_columns() const { return run == 1 && anew && period > 1; }
+};
+
+// What contributions of equal configuration must agree in; see TensorStatistics::extents.
+std::vector<uint64_t> CommonExtents(const StatisticsConfig& config, std::span<const uint64_t> shape);
+
+// Buckets that these extents make; nothing if they cannot come from CommonExtents. For whoever reads them from a file.
+absl::StatusOr<uint64_t> BucketsOf(const StatisticsConfig& config, std::span<const uint64_t> common_extents);
+
+}  // namespace quantd

@@ -1,0 +1,53 @@
+// The loops over values that an instruction set provides.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "kernels/base/data_type.h"
+
+namespace quantd {
+
+// Of the finite ones of some values, as bit patterns in the values' own width: what three vector instructions a
+// register can find. Order them by sign and magnitude, -0 below +0.
+struct Extremes {
+  uint32_t signed_max = 0x80000000u;  // as two's complement: the highest, if there is one without a sign
+  uint32_t unsigned_max = 0;          // the lowest, if there is one with a sign
+  uint32_t unsigned_min = ~0u;        // else; all ones of the width if there is no value
+  uint64_t nonfinite = 0;
+};
+
+// The same for many columns: arrays in the values' own width, and the columns' non-finite counts.
+struct ColumnArrays {
+  std::byte* signed_max;
+  std::byte* unsigned_max;
+  std::byte* unsigned_min;
+  uint64_t* nonfinite;
+};
+
+// Counts `count` values into `extremes` too, which are widened: sign-extended, zero-extended, and all 32 bits set where
+// there is no value.
+using RunFunction = void (*)(const std::byte* values, uint64_t count, Extremes& extremes);
+// `rows` rows of `columns` values, `row_elements` from one row's begin to the next one's.
+using ColumnsFunction = void (*)(const std::byte* values, uint64_t rows, uint64_t columns, uint64_t row_elements,
+                                 const ColumnArrays& arrays);
+
+// By FloatTypeIndex of kernels/cpu/kernel_table.h: float32, float16, bfloat16.
+struct CountKernels {
+  std::string_view target;  // as of CpuTargets()
+  std::array<RunFunction, 3> run;
+  std::array<ColumnsFunction, 3> columns;
+};
+
+extern const CountKernels kBaselineCountKernels;
+extern const CountKernels kAvx2CountKernels;  // x86-64 only, as the next
+extern const CountKernels kAvx512CountKernels;
+
+// Those of SupportedKernels(), the slowest first. Found once.
+std::span<const CountKernels* const> SupportedCountKernels();
+const CountKernels& BestCountKernels();
+
+}  // namespace quantd

@@ -1,0 +1,220 @@
+#include "kernels/calibrate/histogram.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "kernels/format/value_types.h"
+
+namespace quantd {
+namespace {
+
+constexpr size_t kWays16 = 4;
+constexpr size_t kWays32 = 2;
+constexpr size_t kSquareWays = 4;
+constexpr size_t kSignsAndExponents = 512;
+constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
+constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
+
+__extension__ using Wide = unsigned __int128;
+
+// Adds value · 2^exponent, exactly.
+void AddScaled(ExactSum& sum, Wide value, int exponent, bool negative) {
+  for (; value != 0; value >>= 32, exponent += 32) {
+    const double part = std::ldexp(static_cast<double>(static_cast<uint32_t>(value)), exponent);
+    sum.Add(negative ? -part : part);
+  }
+}
+
+// Adds value · count; the value has at most 22 bits, so that parts of the count times it have no more than a double.
+void AddTimes(ExactSum& sum, double value, uint64_t count) {
+  sum.Add(value * static_cast<double>(count & 0xffffffu));
+  sum.Add(value * 0x1p24 * static_cast<double>(count >> 24 & 0xffffffu));
+  sum.Add(value * 0x1p48 * static_cast<double>(count >> 48));
+}
+
+}  // namespace
+
+void Histogram::Merge(const Histogram& other) {
+  if (other.size() == 0) return;
+  Histogram merged;
+  const size_t bins_max = std::min(size() + other.size(), kPatterns);
+  merged.patterns.reserve(bins_max);
+  merged.counts.reserve(bins_max);
+  size_t i = 0;
+  size_t k = 0;
+  while (i < size() || k < other.size()) {
+    const bool mine = k == other.size() || (i < size() && patterns[i] <= other.patterns[k]);
+    const bool others = i == size() || (k < other.size() && other.patterns[k] <= patterns[i]);
+    const uint16_t pattern = mine ? patterns[i] : other.patterns[k];
+    uint64_t count = 0;
+    if (mine) count += counts[i++];
+    if (others) count += other.counts[k++];
+    merged.Append(pattern, count);
+  }
+  *this = std::move(merged);
+}
+
+PatternBounds BoundsOf(DataType dtype, uint16_t pattern) {
+  if (dtype == DataType::kFloat16) return {Float16ToFloat32(pattern), Float16ToFloat32(pattern)};
+  const uint32_t upper = uint32_t{pattern} << 16;
+  const float nearest = std::bit_cast<float>(upper);
+  return {nearest, dtype == DataType::kBFloat16 ? nearest : std::bit_cast<float>(upper | 0xffffu)};
+}
+
+ExactSum SumOf(DataType dtype, const Histogram& histogram) {
+  ExactSum sum;
+  for (size_t i = 0; i < histogram.size(); ++i) {
+    const double value = BoundsOf(dtype, histogram.patterns[i]).nearest;
+    AddTimes(sum, value, histogram.counts[i]);
+  }
+  return sum;
+}
+
+ExactSum SumOfSquaresOf(DataType dtype, const Histogram& histogram) {
+  ExactSum sum;
+  for (size_t i = 0; i < histogram.size(); ++i) {
+    const double value = BoundsOf(dtype, histogram.patterns[i]).nearest;
+    AddTimes(sum, value * value, histogram.counts[i]);
+  }
+  return sum;
+}
+
+std::vector<uint32_t> AscendingOrder(const Histogram& histogram) {
+  std::vector<uint32_t> order;
+  order.reserve(histogram.size());
+  const auto first_negative = static_cast<uint32_t>(std::ranges::lower_bound(histogram.patterns, uint16_t{0x8000}) -
+                                                    histogram.patterns.begin());
+  for (auto i = static_cast<uint32_t>(histogram.size()); i > first_negative; --i) order.push_back(i - 1);
+  for (uint32_t i = 0; i < first_negative; ++i) order.push_back(i);
+  return order;
+}
+
+void PatternCounters::Prepare(DataType dtype) {
+  if (in_use_) return;
+  in_use_ = true;
+  if (dtype == DataType::kFloat32) {
+    packed_.resize(kPatterns * kWays32);
+    low_squares_.resize(kSignsAndExponents * kSquareWays);
+    room_ = kRoom32;
+  } else {
+    counts_.resize(kPatterns * kWays16);
+    room_ = kRoom16;
+  }
+}
+
+void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
+  const uint64_t count = values.size() / SizeBytes(dtype);
+  room_ -= count;
+  const std::byte* const source = values.data();
+  if (dtype != DataType::kFloat32) {
+    uint32_t* const counts = counts_.data();
+    uint64_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+      const auto four = LoadUnaligned<uint64_t>(source + 2 * i);
+      ++counts[(four & 0xffff) * kWays16];
+      ++counts[(four >> 16 & 0xffff) * kWays16 + 1];
+      ++counts[(four >> 32 & 0xffff) * kWays16 + 2];
+      ++counts[(four >> 48) * kWays16 + 3];
+    }
+    for (; i < count; ++i) ++counts[size_t{LoadUnaligned<uint16_t>(source + 2 * i)} * kWays16];
+    return;
+  }
+  uint64_t* const packed = packed_.data();
+  uint64_t* const squares = low_squares_.data();
+  const auto count_one = [packed, squares](uint64_t bits, size_t way) {
+    const uint64_t low = bits & 0xffff;
+    packed[(bits >> 16) * kWays32 + way % kWays32] += (uint64_t{1} << kCountShift) + low;
+    squares[(bits >> 23) * kSquareWays + way] += low * low;
+  };
+  uint64_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const auto first = LoadUnaligned<uint64_t>(source + 4 * i);
+    const auto second = LoadUnaligned<uint64_t>(source + 4 * i + 8);
+    count_one(first & 0xffffffff, 0);
+    count_one(first >> 32, 1);
+    count_one(second & 0xffffffff, 2);
+    count_one(second >> 32, 3);
+  }
+  for (; i < count; ++i) count_one(LoadUnaligned<uint32_t>(source + 4 * i), 0);
+}
+
+Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
+  if (!in_use_) return {};
+  if (dtype == DataType::kFloat32) return Fold32(nonfinite, sum, sum_of_squares);
+  return Fold16(dtype, nonfinite);
+}
+
+Histogram PatternCounters::Fold16(DataType dtype, uint64_t& nonfinite) {
+  Histogram histogram;
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    uint32_t* const ways = &counts_[pattern * kWays16];
+    const uint64_t count = uint64_t{ways[0]} + ways[1] + ways[2] + ways[3];
+    if (count == 0) continue;
+    std::fill_n(ways, kWays16, 0);
+    if (IsFinitePattern(dtype, static_cast<uint16_t>(pattern))) {
+      histogram.Append(static_cast<uint16_t>(pattern), count);
+    } else {
+      nonfinite += count;
+    }
+  }
+  room_ = kRoom16;
+  return histogram;
+}
+
+// A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
+// the count and the sum of `low` are known, of each exponent the sum of low².
+Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
+  Histogram histogram;
+  std::array<Wide, kSignsAndExponents> sums{};
+  std::array<Wide, kSignsAndExponents> squares{};
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    uint64_t count = 0;
+    uint64_t low_sum = 0;
+    for (size_t way = 0; way < kWays32; ++way) {
+      uint64_t& word = packed_[pattern * kWays32 + way];
+      count += word >> kCountShift;
+      low_sum += word & ((uint64_t{1} << kCountShift) - 1);
+      word = 0;
+    }
+    if (count == 0) continue;
+    if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
+      nonfinite += count;
+      continue;
+    }
+    histogram.Append(static_cast<uint16_t>(pattern), count);
+    const size_t sign_and_exponent = pattern >> 7;
+    const uint64_t high = (pattern & 0x7f) | ((sign_and_exponent & 0xff) != 0 ? 0x80 : 0);
+    sums[sign_and_exponent] += static_cast<Wide>(high * count << 16) + low_sum;
+    squares[sign_and_exponent] +=
+        (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
+  }
+  for (size_t i = 0; i < kSignsAndExponents; ++i) {
+    const size_t field = i & 0xff;
+    Wide low_squares = 0;
+    for (size_t way = 0; way < kSquareWays; ++way) {
+      low_squares += low_squares_[i * kSquareWays + way];
+      low_squares_[i * kSquareWays + way] = 0;
+    }
+    if (field == 0xff) continue;
+    const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
+    AddScaled(sum, sums[i], exponent, i >= 256);
+    AddScaled(sum_of_squares, squares[i] + low_squares, 2 * exponent, false);
+  }
+  room_ = kRoom32;
+  return histogram;
+}
+
+size_t PatternCounters::MemoryBytes() const {
+  return counts_.capacity() * sizeof(uint32_t) + (packed_.capacity() + low_squares_.capacity()) * sizeof(uint64_t);
+}
+
+size_t PatternCounters::MemoryBytesMax() {
+  return std::max(kPatterns * kWays16 * sizeof(uint32_t),
+                  (kPatterns * kWays32 + kSignsAndExponents * kSquareWays) * sizeof(uint64_t));
+}
+
+}  // namespace quantd
