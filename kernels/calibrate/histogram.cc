@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "kernels/format/value_types.h"
 
@@ -14,7 +15,6 @@ namespace {
 constexpr size_t kWays16 = 4;
 constexpr size_t kWays32 = 2;
 constexpr size_t kSquareWays = 4;
-constexpr size_t kSignsAndExponents = 512;
 constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
 constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
@@ -34,6 +34,60 @@ void AddTimes(ExactSum& sum, double value, uint64_t count) {
   sum.Add(value * static_cast<double>(count & 0xffffffu));
   sum.Add(value * 0x1p24 * static_cast<double>(count >> 24 & 0xffffffu));
   sum.Add(value * 0x1p48 * static_cast<double>(count >> 48));
+}
+
+// `count_of(pattern)` is called once for each.
+template <class CountOf>
+Histogram Fold16Of(DataType dtype, const CountOf& count_of, uint64_t& nonfinite) {
+  Histogram histogram;
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    const uint64_t count = count_of(pattern);
+    if (count == 0) continue;
+    if (IsFinitePattern(dtype, static_cast<uint16_t>(pattern))) {
+      histogram.Append(static_cast<uint16_t>(pattern), count);
+    } else {
+      nonfinite += count;
+    }
+  }
+  return histogram;
+}
+
+struct Counted {
+  uint64_t count = 0;
+  uint64_t low_sum = 0;
+};
+
+// A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
+// the count and the sum of `low` are known, of each exponent the sum of low².
+template <class CountedOf, class LowSquaresOf>
+Histogram Fold32Of(const CountedOf& counted_of, const LowSquaresOf& low_squares_of, uint64_t& nonfinite, ExactSum& sum,
+                   ExactSum& sum_of_squares) {
+  Histogram histogram;
+  std::array<Wide, kSignsAndExponents> sums{};
+  std::array<Wide, kSignsAndExponents> squares{};
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    const auto [count, low_sum] = counted_of(pattern);
+    if (count == 0) continue;
+    if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
+      nonfinite += count;
+      continue;
+    }
+    histogram.Append(static_cast<uint16_t>(pattern), count);
+    const size_t sign_and_exponent = pattern >> 7;
+    const uint64_t high = (pattern & 0x7f) | ((sign_and_exponent & 0xff) != 0 ? 0x80 : 0);
+    sums[sign_and_exponent] += static_cast<Wide>(high * count << 16) + low_sum;
+    squares[sign_and_exponent] +=
+        (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
+  }
+  for (size_t i = 0; i < kSignsAndExponents; ++i) {
+    const size_t field = i & 0xff;
+    const Wide low_squares = low_squares_of(i);
+    if (field == 0xff) continue;
+    const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
+    AddScaled(sum, sums[i], exponent, i >= 256);
+    AddScaled(sum_of_squares, squares[i] + low_squares, 2 * exponent, false);
+  }
+  return histogram;
 }
 
 }  // namespace
@@ -149,63 +203,47 @@ Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& s
 }
 
 Histogram PatternCounters::Fold16(DataType dtype, uint64_t& nonfinite) {
-  Histogram histogram;
-  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    uint32_t* const ways = &counts_[pattern * kWays16];
-    const uint64_t count = uint64_t{ways[0]} + ways[1] + ways[2] + ways[3];
-    if (count == 0) continue;
-    std::fill_n(ways, kWays16, 0);
-    if (IsFinitePattern(dtype, static_cast<uint16_t>(pattern))) {
-      histogram.Append(static_cast<uint16_t>(pattern), count);
-    } else {
-      nonfinite += count;
-    }
-  }
   room_ = kRoom16;
-  return histogram;
+  return Fold16Of(
+      dtype,
+      [this](size_t pattern) {
+        uint32_t* const ways = &counts_[pattern * kWays16];
+        const uint64_t count = uint64_t{ways[0]} + ways[1] + ways[2] + ways[3];
+        if (count != 0) std::fill_n(ways, kWays16, 0);
+        return count;
+      },
+      nonfinite);
 }
 
-// A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
-// the count and the sum of `low` are known, of each exponent the sum of low².
 Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
-  Histogram histogram;
-  std::array<Wide, kSignsAndExponents> sums{};
-  std::array<Wide, kSignsAndExponents> squares{};
-  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    uint64_t count = 0;
-    uint64_t low_sum = 0;
+  room_ = kRoom32;
+  const auto counted = [this](size_t pattern) {
+    Counted counted;
     for (size_t way = 0; way < kWays32; ++way) {
       uint64_t& word = packed_[pattern * kWays32 + way];
-      count += word >> kCountShift;
-      low_sum += word & ((uint64_t{1} << kCountShift) - 1);
+      counted.count += word >> kCountShift;
+      counted.low_sum += word & ((uint64_t{1} << kCountShift) - 1);
       word = 0;
     }
-    if (count == 0) continue;
-    if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
-      nonfinite += count;
-      continue;
-    }
-    histogram.Append(static_cast<uint16_t>(pattern), count);
-    const size_t sign_and_exponent = pattern >> 7;
-    const uint64_t high = (pattern & 0x7f) | ((sign_and_exponent & 0xff) != 0 ? 0x80 : 0);
-    sums[sign_and_exponent] += static_cast<Wide>(high * count << 16) + low_sum;
-    squares[sign_and_exponent] +=
-        (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
-  }
-  for (size_t i = 0; i < kSignsAndExponents; ++i) {
-    const size_t field = i & 0xff;
-    Wide low_squares = 0;
+    return counted;
+  };
+  const auto low_squares = [this](size_t sign_and_exponent) {
+    Wide squares = 0;
     for (size_t way = 0; way < kSquareWays; ++way) {
-      low_squares += low_squares_[i * kSquareWays + way];
-      low_squares_[i * kSquareWays + way] = 0;
+      squares += std::exchange(low_squares_[sign_and_exponent * kSquareWays + way], 0);
     }
-    if (field == 0xff) continue;
-    const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
-    AddScaled(sum, sums[i], exponent, i >= 256);
-    AddScaled(sum_of_squares, squares[i] + low_squares, 2 * exponent, false);
+    return squares;
+  };
+  return Fold32Of(counted, low_squares, nonfinite, sum, sum_of_squares);
+}
+
+Histogram FoldPatterns(DataType dtype, const PatternCounts& patterns, uint64_t& nonfinite, ExactSum& sum,
+                       ExactSum& sum_of_squares) {
+  if (dtype != DataType::kFloat32) {
+    return Fold16Of(dtype, [&](size_t pattern) { return patterns.counts[pattern]; }, nonfinite);
   }
-  room_ = kRoom32;
-  return histogram;
+  return Fold32Of([&](size_t pattern) { return Counted{patterns.counts[pattern], patterns.low_sums[pattern]}; },
+                  [&](size_t i) { return Wide{patterns.low_squares[i]}; }, nonfinite, sum, sum_of_squares);
 }
 
 size_t PatternCounters::MemoryBytes() const {

@@ -48,6 +48,19 @@ ExactSum SumOfSquaresOf(DataType dtype, const Histogram& histogram);
 // The numbers of the bins in ascending order of value: negative patterns backwards, then the positive ones.
 std::vector<uint32_t> AscendingOrder(const Histogram& histogram);
 
+// How often each pattern occurs, non-finite ones included, and of float32 the sum of the 16 lower bits of each
+// pattern's values and, by sign and exponent, of their squares. No sum wraps: of fewer than 2^32 elements.
+struct PatternCounts {
+  std::vector<uint64_t> counts;       // kPatterns
+  std::vector<uint64_t> low_sums;     // kPatterns
+  std::vector<uint64_t> low_squares;  // kSignsAndExponents
+};
+inline constexpr size_t kSignsAndExponents = 512;
+
+// The finite ones, and, of float32, added to the sums of these; `nonfinite` grows by the others.
+Histogram FoldPatterns(DataType dtype, const PatternCounts& patterns, uint64_t& nonfinite, ExactSum& sum,
+                       ExactSum& sum_of_squares);
+
 // Where elements are counted before they become a histogram. Several counters for each pattern take turns, so that
 // equal neighbours do not wait for each other.
 class PatternCounters {

@@ -115,6 +115,37 @@ void TensorStatistics::AddDistribution(std::span<const std::byte> values, const 
   }
 }
 
+void TensorStatistics::AddCounted(uint64_t begin, uint64_t end) {
+  const uint64_t period = geometry_.period;
+  const auto count_runs = [this](uint64_t first, uint64_t last, uint64_t times) {
+    while (first < last) {
+      const uint64_t next = std::min(geometry_.RunEnd(first), last);
+      buckets_[geometry_.BucketOf(first)].count += (next - first) * times;
+      first = next;
+    }
+  };
+  // Of whole periods that have the same buckets, the runs of one.
+  const uint64_t whole_begin = (begin + period - 1) / period * period;
+  const uint64_t whole_end = end / period * period;
+  if (!geometry_.anew || whole_begin >= whole_end) return count_runs(begin, end, 1);
+  count_runs(begin, whole_begin, 1);
+  count_runs(whole_begin, whole_begin + period, (whole_end - whole_begin) / period);
+  count_runs(whole_end, end, 1);
+}
+
+void TensorStatistics::AddFound(std::span<const CountedBucket> buckets) {
+  assert(buckets.size() == buckets_.size());
+  for (size_t i = 0; i < buckets.size(); ++i) {
+    buckets_[i].lowest_key = std::min(buckets_[i].lowest_key, buckets[i].lowest_key);
+    buckets_[i].highest_key = std::max(buckets_[i].highest_key, buckets[i].highest_key);
+    buckets_[i].nonfinite += buckets[i].nonfinite;
+  }
+}
+
+void TensorStatistics::AddFound(const PatternCounts& patterns) {
+  AddHistogram(FoldPatterns(dtype_, patterns, buckets_[0].nonfinite, sum_, sum_of_squares_));
+}
+
 void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels) {
   const uint64_t value_bytes = SizeBytes(dtype_);
   const RunFunction run = kernels.run[FloatTypeIndex(dtype_)];
@@ -210,9 +241,11 @@ void TensorStatistics::FoldColumns() {
 }
 
 void TensorStatistics::FoldCounters() {
-  if (!counters_.in_use()) return;
+  if (counters_.in_use()) AddHistogram(counters_.Fold(dtype_, buckets_[0].nonfinite, sum_, sum_of_squares_));
+}
+
+void TensorStatistics::AddHistogram(const Histogram& counted) {
   Bucket& bucket = buckets_[0];
-  const Histogram counted = counters_.Fold(dtype_, bucket.nonfinite, sum_, sum_of_squares_);
   if (dtype_ != DataType::kFloat32 && counted.size() != 0) {
     const std::vector<uint32_t> order = AscendingOrder(counted);
     bucket.lowest_key = std::min(bucket.lowest_key, KeyOf(dtype_, counted.patterns[order.front()]));

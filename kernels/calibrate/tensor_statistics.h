@@ -33,6 +33,13 @@ struct BucketRange {
   bool operator==(const BucketRange&) const = default;  // of finite ranges or empty ones; -0 equals +0 here
 };
 
+// What another device has found in a bucket.
+struct CountedBucket {
+  uint32_t lowest_key = kNoLowestKey;  // OrderedKey of the finite elements' float32
+  uint32_t highest_key = kNoHighestKey;
+  uint64_t nonfinite = 0;
+};
+
 // Movable and copyable. Not thread-safe: one for each thread, then Merge. Equal multisets of elements in each bucket
 // make states that no accessor, no later Merge and no file can tell apart.
 class TensorStatistics {
@@ -51,6 +58,12 @@ class TensorStatistics {
   // Counts the elements from `begin` on of the flattened contribution; whole elements, all inside the shape. Any order,
   // any cut. Of a state from Make only: one that was read from a file has no shape. `kernels` change the speed only.
   void Add(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels = BestCountKernels());
+
+  // Elements that another device has counted; those of `begin` to `end` as Add takes them. What it has found in these
+  // follows: of every bucket, or, of kDistribution, the patterns and, of float32, the range too. Not of kImportance.
+  void AddCounted(uint64_t begin, uint64_t end);
+  void AddFound(std::span<const CountedBucket> buckets);
+  void AddFound(const PatternCounts& patterns);
 
   // Gives back the memory that only Add needs (over 1 MiB with a distribution); the next Add takes it again. Call it
   // when a contribution is complete.
@@ -98,6 +111,7 @@ class TensorStatistics {
   void CountRow(uint64_t first_bucket, uint64_t rows, std::span<const std::byte> values, const CountKernels& kernels);
   void FoldColumns();
   void FoldCounters();
+  void AddHistogram(const Histogram& counted);
   TensorStatistics Compacted() const;
   bool IsCompact() const;
 

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/benchmark/device_copy.h"
+#include "tests/benchmark/device_timer.h"
 
 namespace quantd::testing {
 namespace {
@@ -37,10 +38,6 @@ uint64_t SegmentBytes(const std::vector<SegmentLayout>& segments) {
 }
 
 }  // namespace
-
-void Check(cudaError_t error) {
-  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
-}
 
 DeviceWorkload::DeviceWorkload(const DeviceScheme& scheme, DataType dtype, uint64_t value_bytes, uint32_t tensors,
                                CudaKernels kernels, cudaStream_t stream)

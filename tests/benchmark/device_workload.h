@@ -13,9 +13,6 @@
 
 namespace quantd::testing {
 
-// Throws std::runtime_error where a call of CUDA fails.
-void Check(cudaError_t error);
-
 struct DeviceScheme {
   SchemeRequest request;
   KnownStatistics known;
