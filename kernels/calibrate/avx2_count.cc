@@ -78,6 +78,27 @@ struct Avx2CountLanes {
     return QuarterReductions::LowestUnsigned<Bits>(_mm256_castsi256_si128(both));
   }
 
+  // Of 32-bit lanes; the Wide ones of 64-bit lanes.
+  static Register And(Register a, Register b) { return _mm256_and_si256(a, b); }
+  static Register Add(Register a, Register b) { return _mm256_add_epi32(a, b); }
+  static Register Subtract(Register a, Register b) { return _mm256_sub_epi32(a, b); }
+  template <int kBits>
+  static Register ShiftRight(Register a) {
+    return _mm256_srli_epi32(a, kBits);
+  }
+  template <int kBits>
+  static Register ShiftRightWide(Register a) {
+    return _mm256_srli_epi64(a, kBits);
+  }
+  static Register ShiftLeftWide(Register a, Register counts) { return _mm256_sllv_epi64(a, counts); }
+  static Register AddWide(Register a, Register b) { return _mm256_add_epi64(a, b); }
+  static Register MultiplyEven(Register a, Register b) { return _mm256_mul_epu32(a, b); }
+  static Register EvenOnly(Register a) { return And(a, _mm256_set1_epi64x(0xffffffff)); }
+  static bool AnyNegativeWhereNonzero(Register a, Register where) {
+    const Register zero = _mm256_cmpeq_epi32(where, _mm256_setzero_si256());
+    return _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(zero, a))) != 0;
+  }
+
  private:
   template <class Bits>
   static bool AnyEqual(Register a, Register b) {
@@ -93,7 +114,8 @@ constinit const CountKernels kAvx2CountKernels = {
     {SimdRun<Avx2CountLanes, Float32Values>, SimdRun<Avx2CountLanes, Float16Values>,
      SimdRun<Avx2CountLanes, BFloat16Values>},
     {SimdColumns<Avx2CountLanes, Float32Values>, SimdColumns<Avx2CountLanes, Float16Values>,
-     SimdColumns<Avx2CountLanes, BFloat16Values>}};
+     SimdColumns<Avx2CountLanes, BFloat16Values>},
+    SimdLowSquares<Avx2CountLanes>};
 
 }  // namespace quantd
 

@@ -82,6 +82,26 @@ struct Avx512CountLanes {
     return QuarterReductions::LowestUnsigned<Bits>(
         _mm512_castsi512_si128(MinUnsigned<Bits>(halves, _mm512_shuffle_i64x2(halves, halves, 0xb1))));
   }
+
+  // Of 32-bit lanes; the Wide ones of 64-bit lanes.
+  static Register And(Register a, Register b) { return _mm512_and_si512(a, b); }
+  static Register Add(Register a, Register b) { return _mm512_add_epi32(a, b); }
+  static Register Subtract(Register a, Register b) { return _mm512_sub_epi32(a, b); }
+  template <int kBits>
+  static Register ShiftRight(Register a) {
+    return _mm512_srli_epi32(a, kBits);
+  }
+  template <int kBits>
+  static Register ShiftRightWide(Register a) {
+    return _mm512_srli_epi64(a, kBits);
+  }
+  static Register ShiftLeftWide(Register a, Register counts) { return _mm512_sllv_epi64(a, counts); }
+  static Register AddWide(Register a, Register b) { return _mm512_add_epi64(a, b); }
+  static Register MultiplyEven(Register a, Register b) { return _mm512_mul_epu32(a, b); }
+  static Register EvenOnly(Register a) { return And(a, _mm512_set1_epi64(0xffffffff)); }
+  static bool AnyNegativeWhereNonzero(Register a, Register where) {
+    return _mm512_mask_cmplt_epi32_mask(_mm512_test_epi32_mask(where, where), a, _mm512_setzero_si512()) != 0;
+  }
 };
 
 }  // namespace
@@ -91,7 +111,8 @@ constinit const CountKernels kAvx512CountKernels = {
     {SimdRun<Avx512CountLanes, Float32Values>, SimdRun<Avx512CountLanes, Float16Values>,
      SimdRun<Avx512CountLanes, BFloat16Values>},
     {SimdColumns<Avx512CountLanes, Float32Values>, SimdColumns<Avx512CountLanes, Float16Values>,
-     SimdColumns<Avx512CountLanes, BFloat16Values>}};
+     SimdColumns<Avx512CountLanes, BFloat16Values>},
+    SimdLowSquares<Avx512CountLanes>};
 
 }  // namespace quantd
 

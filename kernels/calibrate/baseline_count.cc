@@ -9,7 +9,8 @@ namespace quantd {
 constinit const CountKernels kBaselineCountKernels = {
     "scalar",
     {PortableRun<Float32Values>, PortableRun<Float16Values>, PortableRun<BFloat16Values>},
-    {PortableColumns<Float32Values>, PortableColumns<Float16Values>, PortableColumns<BFloat16Values>}};
+    {PortableColumns<Float32Values>, PortableColumns<Float16Values>, PortableColumns<BFloat16Values>},
+    PortableLowSquares};
 
 std::span<const CountKernels* const> SupportedCountKernels() {
   static const std::vector<const CountKernels*> supported = [] {

@@ -1,6 +1,7 @@
 // Which bucket of its statistics an element of a tensor belongs to.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -29,14 +30,38 @@ struct BucketGeometry {
     const uint64_t in_period = element % period / run;
     return anew ? in_period : element / period * ((period - 1) / run + 1) + in_period;
   }
-  // Behind the last element of that element's run.
-  uint64_t RunEnd(uint64_t element) const {
-    const uint64_t period_begin = element - element % period;
-    const uint64_t run_end = element - (element - period_begin) % run + run;
-    return run_end < period_begin + period ? run_end : period_begin + period;
-  }
   // Every element of a period has a bucket of its own.
   bool is_columns() const { return run == 1 && anew && period > 1; }
+};
+
+// Walks from run to run without a division for each.
+class RunWalker {
+ public:
+  // At the run of `element`.
+  RunWalker(const BucketGeometry& geometry, uint64_t element)
+      : geometry_(geometry), period_begin_(element - element % geometry.period) {
+    run_end_ = period_begin_ + ((element - period_begin_) / geometry.run + 1) * geometry.run;
+    bucket_ = geometry.BucketOf(element);
+  }
+
+  uint64_t bucket() const { return bucket_; }
+  // Behind the run's last element.
+  uint64_t run_end() const { return std::min(run_end_, period_begin_ + geometry_.period); }
+  void Next() {
+    ++bucket_;
+    if (run_end_ >= period_begin_ + geometry_.period) {
+      period_begin_ += geometry_.period;
+      run_end_ = period_begin_;
+      if (geometry_.anew) bucket_ = 0;
+    }
+    run_end_ += geometry_.run;
+  }
+
+ private:
+  const BucketGeometry& geometry_;
+  uint64_t period_begin_;
+  uint64_t run_end_;
+  uint64_t bucket_;
 };
 
 // What contributions of equal configuration must agree in; see TensorStatistics::extents.

@@ -35,11 +35,23 @@ using RunFunction = void (*)(const std::byte* values, uint64_t count, Extremes& 
 using ColumnsFunction = void (*)(const std::byte* values, uint64_t rows, uint64_t columns, uint64_t row_elements,
                                  const ColumnArrays& arrays);
 
+// Squares of the lower 16 bits of float32 patterns, summed: entry e in units of 4^(max(e, 1) - 150), the square of the
+// last bit of a number with exponent field e.
+__extension__ using Wide = unsigned __int128;
+using LowSquares = std::array<Wide, 256>;
+inline constexpr uint64_t kLowSquaresCountMax = 4096;
+
+// At most kLowSquaresCountMax values, all finite, none with a larger exponent field than `highest_exponent`. Which
+// entries a target adds to is its own affair; all together are the same sum.
+using LowSquaresFunction = void (*)(const std::byte* values, uint64_t count, uint32_t highest_exponent,
+                                    LowSquares& sums);
+
 // By FloatTypeIndex of kernels/cpu/kernel_table.h: float32, float16, bfloat16.
 struct CountKernels {
   std::string_view target;  // as of CpuTargets()
   std::array<RunFunction, 3> run;
   std::array<ColumnsFunction, 3> columns;
+  LowSquaresFunction low_squares;
 };
 
 extern const CountKernels kBaselineCountKernels;

@@ -12,14 +12,13 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kWays16 = 4;
-constexpr size_t kWays32 = 2;
-constexpr size_t kSquareWays = 4;
+constexpr size_t kWays16 = 2;  // tables, one after the other
+constexpr size_t kExponents = 256;
+// Ahead of the loop, and not to stay in the caches: the tables need them.
+constexpr size_t kPrefetchBytes = 2048;
 constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
 constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
-
-__extension__ using Wide = unsigned __int128;
 
 // Adds value · 2^exponent, exactly.
 void AddScaled(ExactSum& sum, Wide value, int exponent, bool negative) {
@@ -53,18 +52,18 @@ Histogram Fold16Of(DataType dtype, const CountOf& count_of, uint64_t& nonfinite)
 }
 
 struct Counted {
-  uint64_t count = 0;
-  uint64_t low_sum = 0;
+  uint64_t count;
+  uint64_t low_sum;
 };
 
 // A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
-// the count and the sum of `low` are known, of each exponent the sum of low².
-template <class CountedOf, class LowSquaresOf>
-Histogram Fold32Of(const CountedOf& counted_of, const LowSquaresOf& low_squares_of, uint64_t& nonfinite, ExactSum& sum,
+// the count and the sum of `low` are known, of the finite elements the sum of low² · 2^2e.
+template <class CountedOf>
+Histogram Fold32Of(const CountedOf& counted_of, const LowSquares& low_squares, uint64_t& nonfinite, ExactSum& sum,
                    ExactSum& sum_of_squares) {
   Histogram histogram;
   std::array<Wide, kSignsAndExponents> sums{};
-  std::array<Wide, kSignsAndExponents> squares{};
+  std::array<Wide, kExponents> squares{};
   for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
     const auto [count, low_sum] = counted_of(pattern);
     if (count == 0) continue;
@@ -74,18 +73,16 @@ Histogram Fold32Of(const CountedOf& counted_of, const LowSquaresOf& low_squares_
     }
     histogram.Append(static_cast<uint16_t>(pattern), count);
     const size_t sign_and_exponent = pattern >> 7;
-    const uint64_t high = (pattern & 0x7f) | ((sign_and_exponent & 0xff) != 0 ? 0x80 : 0);
-    sums[sign_and_exponent] += static_cast<Wide>(high * count << 16) + low_sum;
-    squares[sign_and_exponent] +=
-        (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
+    const size_t field = sign_and_exponent % kExponents;
+    const uint64_t high = (pattern & 0x7f) | (field != 0 ? 0x80 : 0);
+    sums[sign_and_exponent] += (static_cast<Wide>(high * count) << 16) + low_sum;
+    squares[field] += (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
   }
-  for (size_t i = 0; i < kSignsAndExponents; ++i) {
-    const size_t field = i & 0xff;
-    const Wide low_squares = low_squares_of(i);
-    if (field == 0xff) continue;
+  for (size_t field = 0; field + 1 < kExponents; ++field) {
     const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
-    AddScaled(sum, sums[i], exponent, i >= 256);
-    AddScaled(sum_of_squares, squares[i] + low_squares, 2 * exponent, false);
+    AddScaled(sum, sums[field], exponent, false);
+    AddScaled(sum, sums[kExponents + field], exponent, true);
+    AddScaled(sum_of_squares, squares[field] + low_squares[field], 2 * exponent, false);
   }
   return histogram;
 }
@@ -151,8 +148,8 @@ void PatternCounters::Prepare(DataType dtype) {
   if (in_use_) return;
   in_use_ = true;
   if (dtype == DataType::kFloat32) {
-    packed_.resize(kPatterns * kWays32);
-    low_squares_.resize(kSignsAndExponents * kSquareWays);
+    packed_.resize(kPatterns);
+    low_squares_.resize(1);
     room_ = kRoom32;
   } else {
     counts_.resize(kPatterns * kWays16);
@@ -160,40 +157,63 @@ void PatternCounters::Prepare(DataType dtype) {
   }
 }
 
-void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
-  const uint64_t count = values.size() / SizeBytes(dtype);
-  room_ -= count;
-  const std::byte* const source = values.data();
-  if (dtype != DataType::kFloat32) {
-    uint32_t* const counts = counts_.data();
-    uint64_t i = 0;
-    for (; i + 4 <= count; i += 4) {
-      const auto four = LoadUnaligned<uint64_t>(source + 2 * i);
-      ++counts[(four & 0xffff) * kWays16];
-      ++counts[(four >> 16 & 0xffff) * kWays16 + 1];
-      ++counts[(four >> 32 & 0xffff) * kWays16 + 2];
-      ++counts[(four >> 48) * kWays16 + 3];
+namespace {
+
+// Equal neighbours in one step: otherwise each would wait for the one before it.
+constexpr bool AllEqual(uint64_t four_words) { return four_words == std::rotl(four_words, 16); }
+
+void Count16(const std::byte* source, uint64_t count, uint32_t* counts) {
+  uint32_t* const others = counts + kPatterns;
+  uint64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const auto first = LoadUnaligned<uint64_t>(source + 2 * i);
+    const auto second = LoadUnaligned<uint64_t>(source + 2 * i + 8);
+    __builtin_prefetch(source + 2 * i + kPrefetchBytes, 0, 0);
+    if (first == second && AllEqual(first)) [[unlikely]] {
+      counts[first & 0xffff] += 8;
+      continue;
     }
-    for (; i < count; ++i) ++counts[size_t{LoadUnaligned<uint16_t>(source + 2 * i)} * kWays16];
-    return;
+    for (const uint64_t four : {first, second}) {
+      ++counts[four & 0xffff];
+      ++others[four >> 16 & 0xffff];
+      ++counts[four >> 32 & 0xffff];
+      ++others[four >> 48];
+    }
   }
-  uint64_t* const packed = packed_.data();
-  uint64_t* const squares = low_squares_.data();
-  const auto count_one = [packed, squares](uint64_t bits, size_t way) {
-    const uint64_t low = bits & 0xffff;
-    packed[(bits >> 16) * kWays32 + way % kWays32] += (uint64_t{1} << kCountShift) + low;
-    squares[(bits >> 23) * kSquareWays + way] += low * low;
+  for (; i < count; ++i) ++counts[LoadUnaligned<uint16_t>(source + 2 * i)];
+}
+
+void Count32(const std::byte* source, uint64_t count, uint64_t* packed) {
+  const auto count_times = [packed](uint64_t bits, uint64_t times) {
+    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + (bits & 0xffff));
   };
   uint64_t i = 0;
   for (; i + 4 <= count; i += 4) {
     const auto first = LoadUnaligned<uint64_t>(source + 4 * i);
     const auto second = LoadUnaligned<uint64_t>(source + 4 * i + 8);
-    count_one(first & 0xffffffff, 0);
-    count_one(first >> 32, 1);
-    count_one(second & 0xffffffff, 2);
-    count_one(second >> 32, 3);
+    __builtin_prefetch(source + 4 * i + kPrefetchBytes, 0, 0);
+    if (first == second && first == std::rotl(first, 32)) [[unlikely]] {
+      count_times(first & 0xffffffff, 4);
+      continue;
+    }
+    count_times(first & 0xffffffff, 1);
+    count_times(first >> 32, 1);
+    count_times(second & 0xffffffff, 1);
+    count_times(second >> 32, 1);
   }
-  for (; i < count; ++i) count_one(LoadUnaligned<uint32_t>(source + 4 * i), 0);
+  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1);
+}
+
+}  // namespace
+
+void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
+  const uint64_t count = values.size() / SizeBytes(dtype);
+  room_ -= count;
+  if (dtype == DataType::kFloat32) {
+    Count32(values.data(), count, packed_.data());
+  } else {
+    Count16(values.data(), count, counts_.data());
+  }
 }
 
 Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
@@ -204,36 +224,19 @@ Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& s
 
 Histogram PatternCounters::Fold16(DataType dtype, uint64_t& nonfinite) {
   room_ = kRoom16;
-  return Fold16Of(
-      dtype,
-      [this](size_t pattern) {
-        uint32_t* const ways = &counts_[pattern * kWays16];
-        const uint64_t count = uint64_t{ways[0]} + ways[1] + ways[2] + ways[3];
-        if (count != 0) std::fill_n(ways, kWays16, 0);
-        return count;
-      },
-      nonfinite);
+  const auto count_of = [this](size_t pattern) {
+    return uint64_t{std::exchange(counts_[pattern], 0)} + std::exchange(counts_[kPatterns + pattern], 0);
+  };
+  return Fold16Of(dtype, count_of, nonfinite);
 }
 
 Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
   room_ = kRoom32;
   const auto counted = [this](size_t pattern) {
-    Counted counted;
-    for (size_t way = 0; way < kWays32; ++way) {
-      uint64_t& word = packed_[pattern * kWays32 + way];
-      counted.count += word >> kCountShift;
-      counted.low_sum += word & ((uint64_t{1} << kCountShift) - 1);
-      word = 0;
-    }
-    return counted;
+    const uint64_t word = std::exchange(packed_[pattern], 0);
+    return Counted{word >> kCountShift, word & ((uint64_t{1} << kCountShift) - 1)};
   };
-  const auto low_squares = [this](size_t sign_and_exponent) {
-    Wide squares = 0;
-    for (size_t way = 0; way < kSquareWays; ++way) {
-      squares += std::exchange(low_squares_[sign_and_exponent * kSquareWays + way], 0);
-    }
-    return squares;
-  };
+  const LowSquares low_squares = std::exchange(low_squares_[0], {});
   return Fold32Of(counted, low_squares, nonfinite, sum, sum_of_squares);
 }
 
@@ -242,17 +245,21 @@ Histogram FoldPatterns(DataType dtype, const PatternCounts& patterns, uint64_t& 
   if (dtype != DataType::kFloat32) {
     return Fold16Of(dtype, [&](size_t pattern) { return patterns.counts[pattern]; }, nonfinite);
   }
+  LowSquares low_squares;
+  for (size_t i = 0; i < kExponents; ++i) {
+    low_squares[i] = static_cast<Wide>(patterns.low_squares[i]) + patterns.low_squares[kExponents + i];
+  }
   return Fold32Of([&](size_t pattern) { return Counted{patterns.counts[pattern], patterns.low_sums[pattern]}; },
-                  [&](size_t i) { return Wide{patterns.low_squares[i]}; }, nonfinite, sum, sum_of_squares);
+                  low_squares, nonfinite, sum, sum_of_squares);
 }
 
 size_t PatternCounters::MemoryBytes() const {
-  return counts_.capacity() * sizeof(uint32_t) + (packed_.capacity() + low_squares_.capacity()) * sizeof(uint64_t);
+  return counts_.capacity() * sizeof(uint32_t) + packed_.capacity() * sizeof(uint64_t) +
+         low_squares_.capacity() * sizeof(LowSquares);
 }
 
 size_t PatternCounters::MemoryBytesMax() {
-  return std::max(kPatterns * kWays16 * sizeof(uint32_t),
-                  (kPatterns * kWays32 + kSignsAndExponents * kSquareWays) * sizeof(uint64_t));
+  return std::max(kPatterns * kWays16 * sizeof(uint32_t), kPatterns * sizeof(uint64_t) + sizeof(LowSquares));
 }
 
 }  // namespace quantd

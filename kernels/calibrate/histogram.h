@@ -9,6 +9,7 @@
 
 #include "kernels/base/data_type.h"
 #include "kernels/base/exact_sum.h"
+#include "kernels/calibrate/count_kernels.h"
 
 namespace quantd {
 
@@ -48,8 +49,9 @@ ExactSum SumOfSquaresOf(DataType dtype, const Histogram& histogram);
 // The numbers of the bins in ascending order of value: negative patterns backwards, then the positive ones.
 std::vector<uint32_t> AscendingOrder(const Histogram& histogram);
 
-// How often each pattern occurs, non-finite ones included, and of float32 the sum of the 16 lower bits of each
-// pattern's values and, by sign and exponent, of their squares. No sum wraps: of fewer than 2^32 elements.
+// What another device has counted: how often each pattern occurs, non-finite ones included, and of float32 the sum of
+// the 16 lower bits of each pattern's values and, by sign and exponent, of their squares. No sum wraps: of fewer than
+// 2^32 elements.
 struct PatternCounts {
   std::vector<uint64_t> counts;       // kPatterns
   std::vector<uint64_t> low_sums;     // kPatterns
@@ -68,11 +70,12 @@ class PatternCounters {
   // How many elements can be counted before Fold; 0 until the first call of Prepare.
   uint64_t room() const { return room_; }
   void Prepare(DataType dtype);
-  // At most room().
+  // At most room(). Of float32 the squares of the lower bits must be counted too, by way of low_squares().
   void Count(DataType dtype, std::span<const std::byte> values);
   // What was counted, and, of float32, added to the sums of the finite elements; `nonfinite` grows by the others.
   Histogram Fold(DataType dtype, uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares);
   void Release() { *this = {}; }
+  LowSquares& low_squares() { return low_squares_[0]; }
   bool in_use() const { return in_use_; }
   size_t MemoryBytes() const;
   static size_t MemoryBytesMax();
@@ -85,7 +88,7 @@ class PatternCounters {
   bool in_use_ = false;
   std::vector<uint32_t> counts_;  // of 16-bit types
   std::vector<uint64_t> packed_;  // of float32: a count in the upper bits, the sum of the 16 lower bits of the values
-  std::vector<uint64_t> low_squares_;  // of float32, by sign and exponent: squares of the 16 lower bits
+  std::vector<LowSquares> low_squares_;  // one, of float32
 };
 
 }  // namespace quantd

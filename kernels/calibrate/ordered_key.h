@@ -18,4 +18,9 @@ constexpr float FromOrderedKey(uint32_t key) {
 inline constexpr uint32_t kNoLowestKey = OrderedKeyOfBits(0x7f800000u);
 inline constexpr uint32_t kNoHighestKey = OrderedKeyOfBits(0xff800000u);
 
+struct KeyRange {
+  uint32_t lowest = kNoLowestKey;
+  uint32_t highest = kNoHighestKey;
+};
+
 }  // namespace quantd

@@ -59,6 +59,14 @@ void PortableColumns(const std::byte* values, uint64_t rows, uint64_t columns, u
   }
 }
 
+void PortableLowSquares(const std::byte* values, uint64_t count, uint32_t /*highest_exponent*/, LowSquares& sums) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto bits = LoadUnaligned<uint32_t>(values + i * sizeof(uint32_t));
+    const uint64_t low = bits & 0xffffu;
+    sums[bits >> 23 & 0xffu] += low * low;
+  }
+}
+
 inline ColumnArrays From(const ColumnArrays& arrays, uint64_t column, size_t value_bytes) {
   const uint64_t offset = column * value_bytes;
   return {arrays.signed_max + offset, arrays.unsigned_max + offset, arrays.unsigned_min + offset,

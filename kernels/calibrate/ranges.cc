@@ -10,6 +10,7 @@
 #include "kernels/calibrate/range_searches.h"
 #include "kernels/calibrate/target_levels.h"
 #include "kernels/calibrate/value_bins.h"
+#include "kernels/cpu/float_environment.h"
 #include "kernels/format/format_list.h"
 
 namespace quantd {
@@ -50,8 +51,8 @@ Range MinMaxOf(const BucketRange& range, bool symmetric) {
 
 // The element of that rank; inside a bin elements are as far from each other as from the bin's ends.
 double AtRank(const std::vector<ValueBin>& bins, uint64_t rank, uint64_t elements) {
-  if (rank == 0) return bins.front().low;
   if (rank + 1 == elements) return bins.back().high;
+  if (rank == 0) return bins.front().low;
   size_t bin = 0;
   for (; rank >= bins[bin].count; ++bin) rank -= bins[bin].count;
   const auto place = static_cast<double>(rank) + 0.5;
@@ -108,6 +109,7 @@ std::optional<RangeMethod> RangeMethodNamed(std::string_view name) {
 std::string_view NameOf(RangeMethod method) { return kMethodNames[static_cast<size_t>(method)]; }
 
 absl::StatusOr<std::vector<Range>> FindRanges(const TensorStatistics& statistics, const RangeRequest& request) {
+  const ScopedFloatEnvironment environment;
   QUANTD_RETURN_IF_ERROR(CheckRequest(request));
   std::vector<Range> ranges;
   if (request.method == RangeMethod::kMinMax) {
@@ -121,6 +123,7 @@ absl::StatusOr<std::vector<Range>> FindRanges(const TensorStatistics& statistics
 
 absl::StatusOr<Range> FindSharedRange(std::span<const TensorStatistics* const> statistics,
                                       const RangeRequest& request) {
+  const ScopedFloatEnvironment environment;
   QUANTD_RETURN_IF_ERROR(CheckRequest(request));
   if (statistics.empty()) return InvalidRequest("a shared range is of one tensor at least");
   if (request.method == RangeMethod::kMinMax) {

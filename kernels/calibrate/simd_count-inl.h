@@ -99,7 +99,7 @@ template <class L, class Values>
 void SimdColumns(const std::byte* values, uint64_t rows, uint64_t columns, uint64_t row_elements,
                  const ColumnArrays& arrays) {
   constexpr size_t kValueBytes = sizeof(typename Values::Bits);
-  constexpr uint64_t kTogether = 4;
+  constexpr uint64_t kTogether = 8;
   uint64_t row = 0;
   for (; row + kTogether <= rows; row += kTogether) {
     SimdRows<L, Values, kTogether>(values + row * row_elements * kValueBytes, columns, row_elements, arrays);
@@ -110,6 +110,41 @@ void SimdColumns(const std::byte* values, uint64_t rows, uint64_t columns, uint6
   const uint64_t in_registers = columns - columns % (L::kBytes / kValueBytes);
   PortableColumns<Values>(values + in_registers * kValueBytes, rows, columns - in_registers, row_elements,
                           From(arrays, in_registers, kValueBytes));
+}
+
+// All squares in units of one exponent not far below the highest, in words of 64 bits: 32 of the square, 22 of the
+// distance, 9 of the number of terms. Values with a smaller exponent are rare, and the portable loop's.
+template <class L>
+void SimdLowSquares(const std::byte* values, uint64_t count, uint32_t highest_exponent, LowSquares& sums) {
+  constexpr uint64_t kPerRegister = L::kBytes / sizeof(uint32_t);
+  constexpr uint32_t kWindow = 11;
+  static_assert(kLowSquaresCountMax / kPerRegister <= 512);
+  const uint32_t lowest_exponent = highest_exponent > kWindow ? highest_exponent - kWindow : 1;
+  const auto lowest = L::template Splat<uint32_t>(lowest_exponent);
+  const auto low_bits = L::template Splat<uint32_t>(0xffff);
+  const auto exponent_bits = L::template Splat<uint32_t>(0xff);
+  auto even = L::template Splat<uint32_t>(0);
+  auto odd = even;
+  uint64_t i = 0;
+  for (; i + kPerRegister <= count; i += kPerRegister) {
+    const auto bits = L::Load(values + i * sizeof(uint32_t));
+    const auto low = L::And(bits, low_bits);
+    const auto distance = L::Subtract(L::And(L::template ShiftRight<23>(bits), exponent_bits), lowest);
+    if (L::AnyNegativeWhereNonzero(distance, low)) [[unlikely]] {
+      PortableLowSquares(values + i * sizeof(uint32_t), kPerRegister, highest_exponent, sums);
+      continue;
+    }
+    const auto shift = L::Add(distance, distance);
+    const auto low_odd = L::template ShiftRightWide<32>(low);
+    even = L::AddWide(even, L::ShiftLeftWide(L::MultiplyEven(low, low), L::EvenOnly(shift)));
+    odd = L::AddWide(odd, L::ShiftLeftWide(L::MultiplyEven(low_odd, low_odd), L::template ShiftRightWide<32>(shift)));
+  }
+  PortableLowSquares(values + i * sizeof(uint32_t), count - i, highest_exponent, sums);
+  for (const auto& lanes : {even, odd}) {
+    uint64_t words[L::kBytes / sizeof(uint64_t)];
+    L::Store(words, lanes);
+    for (const uint64_t word : words) sums[lowest_exponent] += word;
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/calibrate/reproducible_log.h"
+#include "kernels/cpu/float_environment.h"
 #include "kernels/format/value_types.h"
 
 namespace quantd {
@@ -27,6 +28,7 @@ absl::Status CheckBytes(DataType dtype, size_t bytes, uint64_t multiple, bool ex
 // Each value becomes change(value, index), rounded to the type.
 template <class Change>
 void ChangeEach(DataType dtype, std::span<std::byte> bytes, const Change& change) {
+  const ScopedFloatEnvironment environment;
   WithValues(dtype, [&]<class Values>(Values) {
     using Bits = typename Values::Bits;
     for (uint64_t i = 0; i < bytes.size() / sizeof(Bits); ++i) {
@@ -46,6 +48,7 @@ double Factor(double activation, double weight, double alpha) {
 absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activation_absmax,
                                                     std::span<const float> weight_absmax,
                                                     const SmoothOptions& options) {
+  const ScopedFloatEnvironment environment;
   if (activation_absmax.size() != weight_absmax.size()) {
     return Invalid(absl::StrCat("there are ", activation_absmax.size(), " channels of activations and ",
                                 weight_absmax.size(), " columns of weights"));
@@ -73,6 +76,7 @@ absl::StatusOr<std::vector<float>> SmoothingFactors(std::span<const float> activ
 }
 
 std::vector<float> ColumnAbsmax(DataType dtype, std::span<const std::byte> weight, uint64_t columns) {
+  const ScopedFloatEnvironment environment;
   std::vector<float> absmax(columns);
   WithValues(dtype, [&]<class Values>(Values) {
     using Bits = typename Values::Bits;

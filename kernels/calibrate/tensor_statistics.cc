@@ -1,12 +1,15 @@
 #include "kernels/calibrate/tensor_statistics.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
+#include "kernels/cpu/float_environment.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/format/value_types.h"
 
@@ -14,12 +17,8 @@ namespace quantd {
 namespace {
 
 constexpr size_t kExtremesPerColumn = 3;
-constexpr uint64_t kBlockBytes = 16 << 10;  // what two loops read one after the other
-
-struct KeyRange {
-  uint32_t lowest = kNoLowestKey;
-  uint32_t highest = kNoHighestKey;
-};
+constexpr uint64_t kBlockBytes = 16 << 10;  // what several loops read one after the other
+static_assert(kBlockBytes / sizeof(float) <= kLowSquaresCountMax);
 
 uint32_t KeyOf(DataType dtype, uint32_t bits) {
   return WithValues(dtype, [bits]<class Values>(Values) {
@@ -88,6 +87,7 @@ size_t TensorStatistics::MemoryBytes() const {
 void TensorStatistics::Add(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels) {
   assert(values.size() % SizeBytes(dtype_) == 0 && begin + values.size() / SizeBytes(dtype_) <= geometry_.elements);
   if (values.empty()) return;
+  const ScopedFloatEnvironment environment;
   if (config_.collection == StatisticsCollection::kDistribution) {
     AddDistribution(values, kernels);
   } else if (geometry_.is_columns()) {
@@ -112,15 +112,30 @@ void TensorStatistics::AddDistribution(std::span<const std::byte> values, const 
     const KeyRange keys = KeysOf(dtype_, extremes);
     buckets_[0].lowest_key = std::min(buckets_[0].lowest_key, keys.lowest);
     buckets_[0].highest_key = std::max(buckets_[0].highest_key, keys.highest);
+    CountLowSquares(block, extremes.nonfinite == 0, keys, kernels);
   }
+}
+
+// What is not finite has no square, and the vector loops are for blocks without any of it.
+void TensorStatistics::CountLowSquares(std::span<const std::byte> block, bool all_finite, const KeyRange& keys,
+                                       const CountKernels& kernels) {
+  const uint64_t count = block.size() / sizeof(float);
+  LowSquares& sums = counters_.low_squares();
+  if (!all_finite) {
+    kBaselineCountKernels.low_squares(block.data(), count, 0, sums);
+    sums.back() = 0;  // of NaN and infinity
+    return;
+  }
+  const float absmax = std::max(std::fabs(FromOrderedKey(keys.lowest)), std::fabs(FromOrderedKey(keys.highest)));
+  kernels.low_squares(block.data(), count, std::bit_cast<uint32_t>(absmax) >> 23, sums);
 }
 
 void TensorStatistics::AddCounted(uint64_t begin, uint64_t end) {
   const uint64_t period = geometry_.period;
   const auto count_runs = [this](uint64_t first, uint64_t last, uint64_t times) {
-    while (first < last) {
-      const uint64_t next = std::min(geometry_.RunEnd(first), last);
-      buckets_[geometry_.BucketOf(first)].count += (next - first) * times;
+    for (RunWalker walker(geometry_, first); first < last; walker.Next()) {
+      const uint64_t next = std::min(walker.run_end(), last);
+      buckets_[walker.bucket()].count += (next - first) * times;
       first = next;
     }
   };
@@ -143,6 +158,7 @@ void TensorStatistics::AddFound(std::span<const CountedBucket> buckets) {
 }
 
 void TensorStatistics::AddFound(const PatternCounts& patterns) {
+  const ScopedFloatEnvironment environment;
   AddHistogram(FoldPatterns(dtype_, patterns, buckets_[0].nonfinite, sum_, sum_of_squares_));
 }
 
@@ -150,9 +166,10 @@ void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values
   const uint64_t value_bytes = SizeBytes(dtype_);
   const RunFunction run = kernels.run[FloatTypeIndex(dtype_)];
   const uint64_t end = begin + values.size() / value_bytes;
+  RunWalker walker(geometry_, begin);
   while (begin < end) {
-    const uint64_t count = std::min(geometry_.RunEnd(begin), end) - begin;
-    const uint64_t index = geometry_.BucketOf(begin);
+    const uint64_t count = std::min(walker.run_end(), end) - begin;
+    const uint64_t index = walker.bucket();
     Extremes extremes;
     run(values.data(), count, extremes);
     const KeyRange keys = KeysOf(dtype_, extremes);
@@ -166,6 +183,7 @@ void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values
     }
     values = values.subspan(count * value_bytes);
     begin += count;
+    walker.Next();
   }
 }
 
@@ -255,6 +273,7 @@ void TensorStatistics::AddHistogram(const Histogram& counted) {
 }
 
 void TensorStatistics::Compact() {
+  const ScopedFloatEnvironment environment;
   FoldColumns();
   FoldCounters();
   counters_.Release();
@@ -320,11 +339,13 @@ BucketRange TensorStatistics::Total() const {
 Histogram TensorStatistics::Distribution() const { return IsCompact() ? histogram_ : Compacted().histogram_; }
 
 ExactSum TensorStatistics::Sum() const {
+  const ScopedFloatEnvironment environment;
   if (!IsCompact()) return Compacted().Sum();
   return dtype_ == DataType::kFloat32 ? sum_ : SumOf(dtype_, histogram_);
 }
 
 ExactSum TensorStatistics::SumOfSquares() const {
+  const ScopedFloatEnvironment environment;
   if (!IsCompact()) return Compacted().SumOfSquares();
   if (config_.collection == StatisticsCollection::kDistribution) {
     return dtype_ == DataType::kFloat32 ? sum_of_squares_ : SumOfSquaresOf(dtype_, histogram_);
@@ -335,6 +356,7 @@ ExactSum TensorStatistics::SumOfSquares() const {
 }
 
 std::vector<double> TensorStatistics::MeanSquares() const {
+  const ScopedFloatEnvironment environment;
   if (!IsCompact()) return Compacted().MeanSquares();
   if (config_.collection == StatisticsCollection::kRange) return {};
   std::vector<double> means;

@@ -108,6 +108,8 @@ class TensorStatistics {
   void AddRuns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels);
   void AddColumns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels);
   void AddDistribution(std::span<const std::byte> values, const CountKernels& kernels);
+  void CountLowSquares(std::span<const std::byte> block, bool all_finite, const KeyRange& keys,
+                       const CountKernels& kernels);
   void CountRow(uint64_t first_bucket, uint64_t rows, std::span<const std::byte> values, const CountKernels& kernels);
   void FoldColumns();
   void FoldCounters();

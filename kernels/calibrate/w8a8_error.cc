@@ -8,6 +8,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/calibrate/target_levels.h"
+#include "kernels/cpu/float_environment.h"
 
 namespace quantd {
 namespace {
@@ -40,6 +41,7 @@ double W8a8Error::Relative() const { return error_squares == 0 ? 0 : std::sqrt(e
 
 absl::StatusOr<W8a8Error> MeasureW8a8(std::span<const float> activations, std::span<const float> weights,
                                       uint64_t columns, const W8a8Options& options) {
+  const ScopedFloatEnvironment environment;
   if (columns == 0 || activations.size() % columns != 0 || weights.size() % columns != 0 || options.group_size == 0) {
     return InvalidArgument(reason::kInvalidSmoothing,
                            absl::StrCat(activations.size(), " activations and ", weights.size(),

@@ -7,6 +7,7 @@
 #include "kernels/base/error_reason.h"
 #include "kernels/calibrate/reproducible_log.h"
 #include "kernels/calibrate/target_levels.h"
+#include "kernels/cpu/float_environment.h"
 
 namespace quantd {
 namespace {
@@ -27,6 +28,7 @@ std::vector<float> ClipCandidates(double shrink, uint32_t steps) {
 
 absl::StatusOr<ClipResult> FindBestClip(std::span<const float> run, std::span<const float> importance,
                                         std::span<const float> candidates, const ClipSearchOptions& options) {
+  const ScopedFloatEnvironment environment;
   const auto is_ratio = [](float ratio) { return ratio > 0 && ratio <= 1; };
   if (candidates.empty() || !std::ranges::all_of(candidates, is_ratio) ||
       (!importance.empty() && importance.size() != run.size()) || !CanTarget(options.target, options.symmetric) ||

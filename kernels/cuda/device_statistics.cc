@@ -54,7 +54,11 @@ absl::Status DeviceStatistics::Clear() {
 }
 
 absl::Status DeviceStatistics::Add(uint64_t begin, const std::byte* values, uint64_t count) {
-  counted_.AddCounted(begin, begin + count);
+  if (!spans_.empty() && spans_.back().second == begin) {
+    spans_.back().second += count;
+  } else {
+    spans_.emplace_back(begin, begin + count);
+  }
   while (count > 0) {
     const DeviceElements elements{values, begin, std::min(count, kLaunchElementsMax)};
     if (counts_patterns()) {
@@ -104,6 +108,7 @@ absl::Status DeviceStatistics::Fold() {
 
 absl::StatusOr<TensorStatistics> DeviceStatistics::Take() {
   QUANTD_RETURN_IF_ERROR(Fold());
+  for (const auto& [begin, end] : spans_) counted_.AddCounted(begin, end);
   return std::move(counted_);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,7 @@ class DeviceStatistics {
   DeviceBuffer buckets_;
   DeviceBuffer patterns_;
   uint64_t since_fold_ = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> spans_;  // of elements; telling whose buckets they are can wait
 };
 
 }  // namespace quantd

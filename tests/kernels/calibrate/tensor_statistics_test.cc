@@ -198,6 +198,62 @@ TEST(TensorStatistics, TheDistributionOfFloat32HasItsUpper16Bits) {
   EXPECT_EQ(histogram.counts, (std::vector<uint64_t>{2, 2, 1, 1}));
 }
 
+#if defined(__SSE2__)
+// As a library built with -ffast-math leaves the thread: subnormals are zeros.
+TEST(TensorStatistics, TheCallersFloatModesDoNotMatter) {
+  constexpr unsigned kSubnormalsAreZeros = 0x8040;
+  for (const DataType dtype : kFloatTypes) {
+    const Bytes values = AnyPatterns(dtype, 1000, 60);
+    const Bytes expected = Qcal(StatisticsOf({}, dtype, {1000}, values));
+    const auto config = Config({{"grouping", "channel"}});
+    const Bytes expected_of_channels = Qcal(StatisticsOf(config, dtype, {10, 100}, values));
+    const unsigned modes = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr(modes | kSubnormalsAreZeros);
+    const Bytes found = Qcal(StatisticsOf({}, dtype, {1000}, values));
+    const Bytes found_of_channels = Qcal(StatisticsOf(config, dtype, {10, 100}, values));
+    __builtin_ia32_ldmxcsr(modes);
+    EXPECT_EQ(found, expected);
+    EXPECT_EQ(found_of_channels, expected_of_channels);
+  }
+}
+#endif
+
+// What a device hands over makes the same state.
+TEST(TensorStatistics, WhatAnotherDeviceCountedIsAsIfAdded) {
+  for (const Case& c : kCases) {
+    const StatisticsConfig config = Config(c.fields);
+    if (config.collection == StatisticsCollection::kImportance) continue;
+    for (const DataType dtype : kFloatTypes) {
+      const uint64_t count = ElementsOf(c.shape);
+      const Bytes values = AnyPatterns(dtype, count, 50);
+      TensorStatistics statistics = MakeStatistics(config, dtype, c.shape);
+      for (const uint64_t cut : {uint64_t{0}, count / 3}) statistics.AddCounted(cut, cut == 0 ? count / 3 : count);
+      std::vector<CountedBucket> buckets;
+      for (const BucketRange& range : NaiveRanges(config, dtype, c.shape, values)) {
+        buckets.push_back({OrderedKey(range.lowest), OrderedKey(range.highest), range.nonfinite});
+      }
+      if (config.collection == StatisticsCollection::kDistribution) {
+        buckets[0].nonfinite = 0;  // the patterns know
+        PatternCounts patterns{std::vector<uint64_t>(kPatterns), std::vector<uint64_t>(kPatterns),
+                               std::vector<uint64_t>(kSignsAndExponents)};
+        const uint64_t bytes = SizeBytes(dtype);
+        for (uint64_t i = 0; i < count; ++i) {
+          uint32_t bits = 0;
+          std::memcpy(&bits, values.data() + i * bytes, bytes);
+          const uint32_t pattern = bytes == 2 ? bits : bits >> 16;
+          const uint64_t low = bytes == 2 ? 0 : bits & 0xffff;
+          ++patterns.counts[pattern];
+          patterns.low_sums[pattern] += low;
+          patterns.low_squares[pattern >> 7] += low * low;
+        }
+        statistics.AddFound(patterns);
+      }
+      statistics.AddFound(buckets);
+      EXPECT_EQ(Qcal(statistics), Qcal(StatisticsOf(config, dtype, c.shape, values))) << InfoOf(dtype).name;
+    }
+  }
+}
+
 TEST(TensorStatistics, ContributionsOfATensorMayHaveOtherLengths) {
   TensorStatistics statistics = StatisticsOf(std::vector<float>{1, 2, 3});
   ASSERT_TRUE(statistics.Merge(StatisticsOf(std::vector<float>{4})).ok());
