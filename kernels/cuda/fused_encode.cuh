@@ -176,6 +176,71 @@ __device__ DeviceRange RangeOfRun(const DeviceRange (&chunks)[kHeldChunks], uint
 template <class Values>
 inline constexpr uint32_t kShortRunThreads = kBlockThreads * 2 / sizeof(typename Values::Bits);
 
+// The chunks of a lane whose runs are its own. `first` is the number of the first, the others lie kWarpLanes apart.
+template <class Encoder, class Values, class StoreScale>
+__device__ void EncodeAlone(const Encoder& encoder, const Chunk<Values> (&chunks)[kHeldChunks], uint32_t first,
+                            uint32_t chunk_count, const StoreScale& store_scale, DeviceRange& of_all) {
+#pragma unroll
+  for (uint32_t i = 0; i < kHeldChunks; ++i) {
+    const uint32_t chunk = first + i * kWarpLanes;
+    const DeviceRange range = Encoder::RangeOf(chunks[i]);
+    of_all = {max(of_all.lowest, range.lowest), max(of_all.highest, range.highest)};
+    const RunScale scale = encoder.ScaleOf(range);
+    store_scale(chunk, scale);
+    const bool usual = encoder.IsUsual(scale, range.absmax());
+    encoder.StoreCodes(chunks[i], uint64_t{chunk} * Encoder::kCodeBytes, encoder.CodesOf(scale, range.absmax(), usual),
+                       chunk < chunk_count, usual);
+    if (!usual && chunk < chunk_count) encoder.StoreUnusual(chunk, scale, range.absmax());
+  }
+}
+
+// The same where 2^`lanes_log2` neighbours share runs: half of them make the scale of the first chunk's, half that of
+// the second's.
+template <class Encoder, class Values, class StoreScale>
+__device__ void EncodeShared(const Encoder& encoder, const Chunk<Values> (&chunks)[kHeldChunks], uint32_t first,
+                             uint32_t chunk_count, uint32_t lanes_log2, const StoreScale& store_scale,
+                             DeviceRange& of_all) {
+  const uint32_t lane = threadIdx.x % kWarpLanes;
+  const auto source_of = [lane](uint32_t i) { return (lane & ~1u) | i; };
+  const DeviceRange ranges[kHeldChunks] = {Encoder::RangeOf(chunks[0]), Encoder::RangeOf(chunks[1])};
+  const DeviceRange range = RangeOfRun<Encoder::kHasZero>(ranges, lanes_log2);
+  of_all = {max(of_all.lowest, range.lowest), max(of_all.highest, range.highest)};
+  const RunScale scale = encoder.ScaleOf(range);
+  const bool leads = (lane & ((1u << lanes_log2) - 1)) < kHeldChunks;
+  if (leads) store_scale(first + lane % 2 * kWarpLanes, scale);
+  const bool usual = encoder.IsUsual(scale, range.absmax());
+  const uint32_t usual_lanes = __ballot_sync(kEveryLane, usual);
+  if (usual_lanes != kEveryLane) {
+#pragma unroll 1
+    for (uint32_t i = 0; i < kHeldChunks; ++i) {
+      const auto source = static_cast<int>(source_of(i));
+      const float factor = __shfl_sync(kEveryLane, scale.factor, source);
+      const float zero = __shfl_sync(kEveryLane, scale.zero, source);
+      const uint32_t largest = __shfl_sync(kEveryLane, range.absmax(), source);
+      const uint32_t chunk = first + i * kWarpLanes;
+      if ((usual_lanes >> source & 1) == 0 && chunk < chunk_count) {
+        encoder.StoreUnusual(chunk, {0, factor, zero}, largest);
+      }
+    }
+  }
+  const auto codes = encoder.CodesOf(scale, range.absmax(), usual);
+#pragma unroll
+  for (uint32_t i = 0; i < kHeldChunks; ++i) {
+    const uint32_t source = source_of(i);
+    const uint32_t chunk = first + i * kWarpLanes;
+    encoder.StoreCodes(chunks[i], uint64_t{chunk} * Encoder::kCodeBytes, codes.OfLane(source), chunk < chunk_count,
+                       (usual_lanes >> source & 1) != 0);
+  }
+}
+
+// CTAs of a multiprocessor that registers must be left for, where the compiler takes more for these kernels than is
+// good for their speed, or spills; 0: as it likes.
+template <Transform kTransform, class Format, class Values, bool kAlone>
+inline constexpr uint32_t kShortRunBlocksMin =
+    kAlone || kTransform != Transform::kDivide || Format::kKind == ElementKind::kInteger ? 0
+    : sizeof(typename Values::Bits) == 2                                                 ? 5
+                                                                                         : 6;
+
 // Whether a kernel of short runs codes their scales too.
 template <class Format>
 inline constexpr bool kNests = std::is_same_v<Format, Nf4> || std::is_same_v<Format, Fp4Bnb>;
@@ -183,7 +248,7 @@ inline constexpr bool kNests = std::is_same_v<Format, Nf4> || std::is_same_v<For
 // Each run belongs to 2^`lanes_log2` neighbours of one warp, or to a lane for itself. A warp has kHeldChunks chunks for
 // each lane at a time, of those `turns` times, and fetches the next before it works on those it has.
 template <Transform kTransform, class Format, class Values, bool kAlone>
-__global__ void __launch_bounds__(kShortRunThreads<Values>)
+__global__ void __launch_bounds__(kShortRunThreads<Values>, kShortRunBlocksMin<kTransform, Format, Values, kAlone>)
     EncodeShortRuns(const __grid_constant__ DeviceFusedJob job, uint32_t chunk_count, uint32_t lanes_log2,
                     uint32_t turns) {
   using Encoder = FusedEncoder<kTransform, Format, Values>;
@@ -210,46 +275,18 @@ __global__ void __launch_bounds__(kShortRunThreads<Values>)
     const uint32_t here = first;
     first += kBlockChunks;
     if (block_first + kBlockChunks < end_of_block) stage.Fetch(there());
-    const DeviceRange ranges[kHeldChunks] = {Encoder::RangeOf(chunks[0]), Encoder::RangeOf(chunks[1])};
-    typename Encoder::RunCodes codes[kHeldChunks];
-    uint32_t usual_lanes[kHeldChunks];
-    // Of all runs that the lane's chunks belong to, or of one where a neighbour does the other.
-#pragma unroll
-    for (uint32_t i = 0; i < (kAlone ? kHeldChunks : 1); ++i) {
-      const uint32_t which = kAlone ? i : lane % 2;
-      const DeviceRange range = kAlone ? ranges[i] : RangeOfRun<Encoder::kHasZero>(ranges, lanes_log2);
-      of_all = {max(of_all.lowest, range.lowest), max(of_all.highest, range.highest)};
-      const RunScale scale = encoder.ScaleOf(range);
-      const uint32_t index = here + which * kWarpLanes + lane;
-      const bool leads = kAlone || (lane & ((1u << lanes_log2) - 1)) < kHeldChunks;
-      if (leads && index < chunk_count) {
-        if (nests) {
-          scales[(index - first_of_block) >> lanes_log2] = __uint_as_float(scale.stored);
-        } else {
-          encoder.StoreScale(index >> lanes_log2, scale);
-        }
+    const auto store_scale = [&](uint32_t chunk, const RunScale& scale) {
+      if (chunk >= chunk_count) return;
+      if (nests) {
+        scales[(chunk - first_of_block) >> lanes_log2] = __uint_as_float(scale.stored);
+      } else {
+        encoder.StoreScale(chunk >> lanes_log2, scale);
       }
-      const bool usual = encoder.IsUsual(scale, range.absmax());
-      codes[i] = encoder.CodesOf(scale, range.absmax(), usual);
-      usual_lanes[i] = __ballot_sync(kEveryLane, usual);
-      if (usual_lanes[i] == kEveryLane) continue;
-#pragma unroll 1
-      for (uint32_t k = 0; k < (kAlone ? 1 : kHeldChunks); ++k) {
-        const auto source = static_cast<int>(kAlone ? lane : (lane & ~1u) | k);
-        const RunScale others{0, __shfl_sync(kEveryLane, scale.factor, source),
-                              __shfl_sync(kEveryLane, scale.zero, source)};
-        const uint32_t largest = __shfl_sync(kEveryLane, range.absmax(), source);
-        const uint32_t chunk = here + (kAlone ? i : k) * kWarpLanes + lane;
-        if ((usual_lanes[i] >> source & 1) == 0 && chunk < chunk_count) encoder.StoreUnusual(chunk, others, largest);
-      }
-    }
-    const typename Encoder::RunCodes own = codes[0];
-#pragma unroll
-    for (uint32_t i = 0; i < kHeldChunks; ++i) {
-      const uint32_t source = kAlone ? lane : (lane & ~1u) | i;
-      const uint32_t chunk = here + i * kWarpLanes + lane;
-      encoder.StoreCodes(chunks[i], uint64_t{chunk} * Encoder::kCodeBytes, kAlone ? codes[i] : own.OfLane(source),
-                         chunk < chunk_count, (usual_lanes[kAlone ? i : 0] >> source & 1) != 0);
+    };
+    if constexpr (kAlone) {
+      EncodeAlone(encoder, chunks, here + lane, chunk_count, store_scale, of_all);
+    } else {
+      EncodeShared(encoder, chunks, here + lane, chunk_count, lanes_log2, store_scale, of_all);
     }
   }
   encoder.MergeFindings(of_all);
