@@ -105,23 +105,25 @@ __global__ void __launch_bounds__(kBlockThreads)
   }
 }
 
-// Whole rows of `columns` values. A lane has as many columns as a vector has values, of every kWarps-th row of its
-// CTA's.
+// Whole rows of `columns` values. 2^`threads_log2` threads have neighbouring columns, as many each as a vector has
+// values, and those beyond have other rows.
 template <class Values>
 __global__ void __launch_bounds__(kBlockThreads)
     CountColumns(DeviceElements elements, uint32_t columns, uint32_t column_run, uint64_t rows, uint64_t block_rows,
-                 DeviceBucket* buckets) {
-  constexpr uint32_t kWarps = kBlockThreads / kLanes;
-  const uint32_t column = (blockIdx.x * kLanes + threadIdx.x % kLanes) * kVectorValues<Values>;
+                 uint32_t threads_log2, DeviceBucket* buckets) {
+  const uint32_t row_threads = kBlockThreads >> threads_log2;
+  const uint32_t place = threadIdx.x & ((1u << threads_log2) - 1);
+  const uint32_t column = ((blockIdx.x << threads_log2) + place) * kVectorValues<Values>;
   if (column >= columns) return;
   const uint64_t end = min((blockIdx.y + 1) * block_rows, rows);
   const auto* const values = ValuesOf<Values>(elements) + column;
   DeviceExtremes<Values> extremes[4];
-  for (uint64_t row = blockIdx.y * block_rows + threadIdx.x / kLanes; row < end; row += kWarps * kVectorsAtOnce) {
+  for (uint64_t row = blockIdx.y * block_rows + (threadIdx.x >> threads_log2); row < end;
+       row += row_threads * kVectorsAtOnce) {
     uint4 loaded[kVectorsAtOnce];
 #pragma unroll
     for (uint32_t i = 0; i < kVectorsAtOnce; ++i) {
-      const uint64_t other = row + i * kWarps;
+      const uint64_t other = row + i * row_threads;
       loaded[i] = LoadVector(values + (other < end ? other : row) * columns);
     }
     DeviceExtremes<Values> more[4] = {extremes[0], extremes[1], extremes[2], extremes[3]};
@@ -141,10 +143,10 @@ __global__ void __launch_bounds__(kBlockThreads)
       continue;
     }
 #pragma unroll 1
-    for (uint32_t i = 0; i < kVectorsAtOnce && row + i * kWarps < end; ++i) {
+    for (uint32_t i = 0; i < kVectorsAtOnce && row + i * row_threads < end; ++i) {
 #pragma unroll 1
       for (uint32_t k = 0; k < kVectorValues<Values>; ++k) {
-        const auto bits = values[(row + i * kWarps) * columns + k];
+        const auto bits = values[(row + i * row_threads) * columns + k];
         DeviceBucket* const bucket = buckets + (column + k) / column_run;
         if (!IsFiniteOnDevice<Values>(bits)) {
           atomicAdd(&bucket->nonfinite, 1ull);
@@ -187,13 +189,16 @@ void Launch(const DeviceElements& elements, const BucketGeometry& geometry, Devi
   if (aligned && whole_rows && geometry.anew && geometry.run < kColumnRunMax && geometry.period > geometry.run &&
       geometry.period % kVector == 0 && geometry.period < (uint64_t{1} << 31)) {
     const uint64_t rows = elements.count / geometry.period;
-    const uint64_t wide = (geometry.period / kVector + kLanes - 1) / kLanes;
+    const uint64_t row_vectors = geometry.period / kVector;
+    const uint64_t threads = std::min<uint64_t>(std::bit_ceil(row_vectors), kBlockThreads);
+    const uint64_t wide = (row_vectors + threads - 1) / threads;
     const uint64_t high = std::clamp<uint64_t>(kBlocksWanted / wide, 1, std::min<uint64_t>(rows, 65535));
     const uint64_t block_rows = (rows + high - 1) / high;
     CountColumns<Values>
         <<<dim3(static_cast<uint32_t>(wide), static_cast<uint32_t>((rows + block_rows - 1) / block_rows)),
            kBlockThreads, 0, stream>>>(elements, static_cast<uint32_t>(geometry.period),
-                                       static_cast<uint32_t>(geometry.run), rows, block_rows, buckets);
+                                       static_cast<uint32_t>(geometry.run), rows, block_rows,
+                                       static_cast<uint32_t>(std::countr_zero(threads)), buckets);
     return;
   }
   const uint64_t piece = std::min(geometry.run, kPieceBytes / kBytes);
