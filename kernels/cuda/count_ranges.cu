@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kLanes = 32;
 constexpr uint32_t kVectorsAtOnce = 4;  // of a thread, under way together
 constexpr uint64_t kPieceBytes = 16 << 10;
-constexpr uint64_t kBlocksWanted = 132 * 40;
+constexpr uint64_t kBlocksWanted = 132 * 5;
 constexpr uint64_t kColumnRunMax = 16;
 
 template <class Values>
