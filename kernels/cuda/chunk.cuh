@@ -1,10 +1,12 @@
 // Sixteen values of one thread in its registers, as they lie in memory.
 #pragma once
 
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/format/scale_types.h"
 #include "kernels/format/value_types.h"
@@ -45,7 +47,15 @@ class Chunk {
   // `source` is aligned to 16 bytes.
   __device__ explicit Chunk(const std::byte* source) {
 #pragma unroll
-    for (int i = 0; i < kVectors; ++i) vectors_[i] = __ldcs(reinterpret_cast<const uint4*>(source) + i);
+    for (uint32_t i = 0; i < kVectors; ++i) vectors_[i] = __ldcs(reinterpret_cast<const uint4*>(source) + i);
+  }
+
+  // `vector(i)`: its 16 bytes from i * 16 on.
+  template <class Vector>
+    requires std::is_invocable_r_v<uint4, Vector, uint32_t>
+  __device__ explicit Chunk(const Vector& vector) {
+#pragma unroll
+    for (uint32_t i = 0; i < kVectors; ++i) vectors_[i] = vector(i);
   }
 
   // `index` is known once loops are unrolled.
@@ -84,8 +94,28 @@ class Chunk {
     }
   }
 
+  // The largest magnitude, as bits of float32; above infinity's if there is a NaN.
+  __device__ uint32_t Absmax() const {
+    if constexpr (sizeof(Bits) == 4) {
+      return Range().absmax();
+    } else {
+      using Pair = std::conditional_t<std::is_same_v<Values, BFloat16Values>, __nv_bfloat162, __half2>;
+      const auto pair = [&](int index) {
+        const uint32_t word = Word(index);
+        return __habs2(reinterpret_cast<const Pair&>(word));
+      };
+      Pair largest = pair(0);
+#pragma unroll
+      for (int i = 1; i < kWords; ++i) largest = __hmax2_nan(largest, pair(i));
+      return __float_as_uint(Widened(__hmax_nan(largest.x, largest.y)));
+    }
+  }
+
  private:
-  static constexpr int kVectors = kBytes / 16;
+  __device__ static float Widened(__nv_bfloat16 value) { return __bfloat162float(value); }
+  __device__ static float Widened(__half value) { return __half2float(value); }
+
+  static constexpr uint32_t kVectors = kBytes / 16;
   static constexpr int kWords = kBytes / 4;
   static constexpr uint32_t kSigns = sizeof(Bits) == 4 ? 0x80000000u : 0x80008000u;
 

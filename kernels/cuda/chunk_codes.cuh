@@ -24,6 +24,7 @@ class Quotients {
   static constexpr float kOne = __builtin_bit_cast(float, static_cast<uint32_t>(127 + kPower) << 23);
 
  public:
+  Quotients() = default;  // of any content
   __device__ Quotients(float factor, float zero)
       : factor_(kDivides ? factor * (1 / kOne) : factor * kOne), zero_(zero) {
     if constexpr (kDivides) reciprocal_ = __frcp_rn(factor) * kOne;
@@ -50,24 +51,37 @@ class Quotients {
     return corrected;
   }
 
+  // Those that lane `lane` has. All lanes of the warp together.
+  __device__ Quotients OfLane(uint32_t lane) const {
+    Quotients others = *this;
+    others.factor_ = __shfl_sync(kEveryLane, factor_, static_cast<int>(lane));
+    if constexpr (kDivides) others.reciprocal_ = __shfl_sync(kEveryLane, reciprocal_, static_cast<int>(lane));
+    if constexpr (kTransform == Transform::kDivideAddZero) {
+      others.zero_ = __shfl_sync(kEveryLane, zero_, static_cast<int>(lane));
+    }
+    return others;
+  }
+
  private:
   float factor_;
-  float reciprocal_ = 0;
+  float reciprocal_;
   float zero_;
 };
 
 // Added to a value it leaves the sign of its quotient, + if that is 0 and zeros have no sign: it is the largest value
 // whose quotient is 0, for a divisor below 2^24.
-__device__ inline float SignAddend(bool unsigned_zero, float divisor) {
+__device__ inline float SignAddendOf(bool unsigned_zero, float divisor) {
   return unsigned_zero ? __uint_as_float(__float2uint_rz(divisor * 0.5f)) : -0.0f;
 }
 
 // The codec of each format. kPower: of the quotients it takes. Usual: what it covers besides. Words: of 16 codes.
+// Where it has a sign addend, that is made once for a run.
 template <Transform kTransform, class Format>
 class ChunkCodec {
  public:
   static constexpr int kPower = 0;
   static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = false;
   using Job = DeviceFusedJob;
 
   __device__ explicit ChunkCodec(const Job& job) : job_(job) {}
@@ -111,6 +125,7 @@ class ChunkCodec<kTransform, Nf4> {
  public:
   static constexpr int kPower = 31;
   static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = false;
 
   __device__ explicit ChunkCodec(const DeviceFusedJob&) : lane_word_(LaneWord(kNf4Cells)) {}
   __device__ static bool IsUsual(const DeviceFusedJob&, float) { return true; }
@@ -141,14 +156,22 @@ class ChunkCodec<Transform::kMultiplyFtz, Fp4Bnb> {
  public:
   static constexpr int kPower = 32;
   static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = true;
 
   __device__ explicit ChunkCodec(const DeviceFusedJob&) : lane_word_(LaneWord(kFp4BnbCells)) {}
   __device__ static bool IsUsual(const DeviceFusedJob&, float) { return true; }
 
+  // The largest value that is flushed to 0, or whose product is.
+  __device__ float SignAddend(float factor) const {
+    if (factor >= 1) return 0x1.fffffcp-127f;
+    // Half a unit below 2^-126 is rounded to it, up to the even one; in units of 2^-60, where it is a float.
+    const float smallest_kept = __fdiv_ru(0x1.fffffep-67f, factor) * 0x1p-60f;
+    return __uint_as_float(__float_as_uint(smallest_kept) - 1);
+  }
+
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients,
-                         float factor, uint32_t (&words)[2]) const {
-    const float sign_addend = LargestFlushed(factor);
+                         float sign_addend, uint32_t (&words)[2]) const {
 #pragma unroll
     for (int w = 0; w < 2; ++w) {
       uint32_t codes = 0;
@@ -165,14 +188,6 @@ class ChunkCodec<Transform::kMultiplyFtz, Fp4Bnb> {
   }
 
  private:
-  // The largest value that is flushed to 0, or whose product is.
-  __device__ static float LargestFlushed(float factor) {
-    if (factor >= 1) return 0x1.fffffcp-127f;
-    // Half a unit below 2^-126 is rounded to it, up to the even one; in units of 2^-60, where it is a float.
-    const float smallest_kept = __fdiv_ru(0x1.fffffep-67f, factor) * 0x1p-60f;
-    return __uint_as_float(__float_as_uint(smallest_kept) - 1);
-  }
-
   uint32_t lane_word_;
 };
 
@@ -187,20 +202,23 @@ class ChunkCodec<kTransform, Fp4E2m1> {
  public:
   static constexpr int kPower = 29;
   static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = true;
 
   __device__ explicit ChunkCodec(const DeviceFusedJob& job)
       : lane_word_(LaneWord(kFp4E2m1Cells)), unsigned_zero_(job.unsigned_zero) {}
   __device__ static bool IsUsual(const DeviceFusedJob& job, float factor) {
-    // SignAddend's range.
+    // SignAddendOf's range.
     return !job.unsigned_zero || (kDivides ? factor < 0x1p24f : factor > 0x1p-24f);
   }
 
-  template <class Values>
-  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float factor,
-                         uint32_t (&words)[2]) const {
+  __device__ float SignAddend(float factor) const {
     // A multiplier is a power of two.
-    const float divisor = kDivides ? factor : __uint_as_float((254u << 23) - __float_as_uint(factor));
-    const float sign_addend = SignAddend(unsigned_zero_, divisor);
+    return SignAddendOf(unsigned_zero_, kDivides ? factor : __uint_as_float((254u << 23) - __float_as_uint(factor)));
+  }
+
+  template <class Values>
+  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float sign_addend,
+                         uint32_t (&words)[2]) const {
 #pragma unroll
     for (int w = 0; w < 2; ++w) {
       uint32_t codes = 0;
@@ -225,6 +243,7 @@ class Fp8ChunkCodec {
  public:
   static constexpr int kPower = 0;
   static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = false;
 
   __device__ explicit Fp8ChunkCodec(const DeviceFusedJob&) {}
   __device__ static bool IsUsual(const DeviceFusedJob& job, float) { return !job.ieee_overflow && !job.unsigned_zero; }
@@ -254,6 +273,7 @@ class IntegerChunkCodec {
  public:
   static constexpr int kPower = 0;
   static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = false;
 
   __device__ explicit IntegerChunkCodec(const DeviceFusedJob& job)
       : lowest_(job.lowest), highest_(job.highest), code_xor_(job.code_xor * kRepeated) {}
@@ -336,12 +356,23 @@ consteval Dynamic8Words MakeDynamic8Words() {
 }
 __device__ const Dynamic8Words kDynamic8WordTable = MakeDynamic8Words();
 
+// Of values times the factor; a smaller one times 2^-95 has fewer bits.
+__device__ inline bool HasDynamic8Words(float factor) { return factor >= 0x1p-30f && factor <= 0x1p90f; }
+
+// The code in the upper byte, of a value times factor times 2^-95. `words` is the word of 0.
+__device__ inline uint32_t Dynamic8Sum(float scaled, const uint32_t* words) {
+  const int32_t bits = __float_as_int(scaled);
+  const int32_t ordered = bits ^ (bits >> 31 & 0x7fffffff);
+  return static_cast<uint32_t>(ordered) + words[ordered >> kDynamic8CellShift];
+}
+
 // Its table is in shared memory: all threads of a CTA make it, and stay for many chunks.
 template <>
 class ChunkCodec<Transform::kMultiplyFtz, Dynamic8> {
  public:
   static constexpr int kPower = kDynamic8Power;
   static constexpr bool kHasTable = true;
+  static constexpr bool kHasSignAddend = false;
 
   __device__ explicit ChunkCodec(const DeviceFusedJob&) {
     __shared__ uint4 table[kDynamic8HalfWords * 2 / 4];
@@ -351,27 +382,20 @@ class ChunkCodec<Transform::kMultiplyFtz, Dynamic8> {
     __syncthreads();
     words_ = reinterpret_cast<const uint32_t*>(table) + kDynamic8HalfWords;
   }
-  // A smaller factor times 2^-95 has fewer bits.
-  __device__ static bool IsUsual(const DeviceFusedJob&, float factor) { return factor >= 0x1p-30f; }
+  __device__ static bool IsUsual(const DeviceFusedJob&, float factor) { return HasDynamic8Words(factor); }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients, float,
                          uint32_t (&words)[4]) const {
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
-      const auto sum = [&](int i) { return Sum(quotients(chunk[w * 4 + i])); };
+      const auto sum = [&](int i) { return Dynamic8Sum(quotients(chunk[w * 4 + i]), words_); };
       const uint32_t low = __byte_perm(sum(0), sum(1), 0x0073);
       words[w] = __byte_perm(low, __byte_perm(sum(2), sum(3), 0x0073), 0x5410);
     }
   }
 
  private:
-  __device__ uint32_t Sum(float value) const {
-    const int32_t bits = __float_as_int(value);
-    const int32_t ordered = bits ^ (bits >> 31 & 0x7fffffff);
-    return static_cast<uint32_t>(ordered) + words_[ordered >> kDynamic8CellShift];
-  }
-
   const uint32_t* words_;  // of the value 0
 };
 

@@ -12,6 +12,7 @@
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/device_batch.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/findings_memory.h"
 
 namespace quantd {
 namespace {
@@ -32,6 +33,7 @@ class Layout {
 struct Workspace {
   Stream stream;
   DeviceBuffer memory;
+  FindingsMemory findings;
 };
 
 bool HasKernels(const Plan& plan, const UnitBatch& batch) { return !batch.error_metrics && HasDeviceKernels(plan); }
@@ -78,12 +80,14 @@ class Operation {
   // Sets `has_nonfinite` where the batch is for another backend to do again.
   absl::Status Quantize(BatchResult& result, bool& has_nonfinite) {
     QUANTD_RETURN_IF_ERROR(CopyInputs());
+    QUANTD_ASSIGN_OR_RETURN(on_device_.findings, workspace_.findings.Next(stream_));
     QUANTD_RETURN_IF_ERROR(LaunchQuantize(on_device_, stream_));
-    std::array<DeviceFindings, kFindingsSlots> slots;
-    QUANTD_RETURN_IF_ERROR(CopyBack(slots.data(), on_device_.scratch, sizeof(slots)));
+    FindingsSlots slots;
+    QUANTD_RETURN_IF_ERROR(
+        CopyBack(slots.data(), reinterpret_cast<const std::byte*>(on_device_.findings.slots), sizeof(slots)));
     QUANTD_RETURN_IF_ERROR(CopyOutputs());
     QUANTD_RETURN_IF_ERROR(Finish());
-    const DeviceFindings found = MergedFindings(slots);
+    const FoundRange found = FoundBy(on_device_.findings.launch, slots);
     constexpr uint32_t kInfinity = 0x7f800000;
     has_nonfinite = found.amax_bits >= kInfinity;
     // Of values; what was found in spooled scales is not of interest.

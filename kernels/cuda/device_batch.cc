@@ -42,7 +42,6 @@ struct Scratch {
     const RunGeometry runs = GeometryOf(plan, element_count);
     const uint64_t run_count = std::max<uint64_t>(runs.run_count(), 1);
     const uint64_t searched = std::max(run_count, InPieces(runs).run_count());
-    findings = Add(kFindingsSlots * sizeof(DeviceFindings));
     absmax = Add(searched * sizeof(float));
     lowest = Add(searched * sizeof(float));
     highest = Add(searched * sizeof(float));
@@ -52,7 +51,6 @@ struct Scratch {
   }
 
   uint64_t bytes = 0;
-  uint64_t findings;
   uint64_t absmax;
   uint64_t lowest;
   uint64_t highest;
@@ -85,8 +83,6 @@ class BatchLauncher {
   }
 
   absl::Status Quantize() {
-    QUANTD_RETURN_IF_ERROR(StatusOf(
-        cudaMemsetAsync(At(scratch_.findings), 0, kFindingsSlots * sizeof(DeviceFindings), stream_), "clearing"));
     if (Output(kSpooledValuesSegment) != nullptr) {
       FindTensorRange();
       return absl::OkStatus();
@@ -96,23 +92,19 @@ class BatchLauncher {
       return absl::OkStatus();
     }
     std::byte* const spooled = Output(kSpooledScalesSegment);
-    const bool nests = plan_.scheme.double_quant && spooled == nullptr;
-    stored_ = spooled != nullptr ? spooled : nests ? At(scratch_.block_scales) : Output(kScalesSegment);
+    nests_ = plan_.scheme.double_quant && spooled == nullptr;
+    stored_ = spooled != nullptr ? spooled : nests_ ? At(scratch_.block_scales) : Output(kScalesSegment);
     QUANTD_RETURN_IF_ERROR(QuantizeRuns());
     if (recipe_.packed_zero_points) LaunchPackZeroPoints(PackJob(Output(kZeroPointsSegment)), stream_);
-    if (nests) LaunchNestedEncode(NestedJob(Floats(scratch_.block_scales)), stream_);
+    if (nests_) LaunchNestedEncode(NestedJob(Floats(scratch_.block_scales)), stream_);
     return absl::OkStatus();
   }
 
   absl::Status Dequantize() {
-    if (plan_.scheme.double_quant) {
-      LaunchNestedDecode(NestedJob(Floats(scratch_.block_scales)), stream_);
-      stored_ = At(scratch_.block_scales);
-    } else {
-      stored_ = Input(kScalesSegment);
-    }
+    stored_ = Input(kScalesSegment);
     const uint64_t done = DequantizeFused();
     if (done == batch_.element_count) return absl::OkStatus();
+    if (plan_.scheme.double_quant) LaunchNestedDecode(NestedJob(Floats(scratch_.block_scales)), stream_);
     return DequantizeGenerically(done);
   }
 
@@ -131,7 +123,6 @@ class BatchLauncher {
   std::byte* Input(std::string_view name) const { return Find(pass_.inputs, name, batch_.inputs); }
   std::byte* Output(std::string_view name) const { return Find(pass_.outputs, name, batch_.outputs); }
   std::byte* Values() const { return batch_.inputs[0]; }
-  DeviceFindings* Findings() const { return reinterpret_cast<DeviceFindings*>(At(scratch_.findings)); }
   uint64_t ValueBytes(uint64_t elements) const { return elements * SizeBytes(plan_.values_dtype); }
   uint64_t CodeBytes(uint64_t elements) const { return elements * static_cast<uint64_t>(bits_) / 8; }
 
@@ -150,7 +141,7 @@ class BatchLauncher {
             .codes = quantizes ? Output(kScalesSegment) : Input(kScalesSegment),
             .nested_scales =
                 reinterpret_cast<float*>(quantizes ? Output(kNestedScalesSegment) : Input(kNestedScalesSegment)),
-            .findings = Findings()};
+            .findings = batch_.findings};
   }
 
   // Elements from `begin` on, which lie behind the whole runs of a flat batch.
@@ -179,6 +170,12 @@ class BatchLauncher {
     const bool has_scales = plan_.HasScalePerRun();
     const FusedGeometry geometry = FusedGeometryOf(runs_, bits_, has_scales);
     if (geometry.runs == 0) return 0;
+    NestedTarget nested{};
+    if (nests_ && CanNest(geometry, recipe_.element, batch_.element_count)) {
+      const DeviceNestedJob job = NestedJob(nullptr);
+      nested = {.codes = job.codes, .scales = job.nested_scales, .offset = job.offset, .code = job.code};
+      nests_ = false;
+    }
     launch({.values = Values(),
             .runs = runs_,
             .method = has_scales ? recipe_.method : ScaleMethod::kNone,
@@ -196,7 +193,8 @@ class BatchLauncher {
             .stored_bytes = static_cast<uint32_t>(plan_.scheme.double_quant ? sizeof(float) : scale_bytes_),
             .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
             .zero_points = ZeroPoints(0),
-            .findings = Findings()},
+            .nested = nested,
+            .findings = batch_.findings},
            stream_);
     return geometry.elements;
   }
@@ -249,14 +247,14 @@ class BatchLauncher {
                                          .absmax = Floats(scratch_.absmax),
                                          .lowest = recipe_.has_zero_points ? Floats(scratch_.lowest) : nullptr,
                                          .highest = recipe_.has_zero_points ? Floats(scratch_.highest) : nullptr,
-                                         .findings = Findings()},
+                                         .findings = batch_.findings},
                                         stream_);
   }
 
   void FindTensorRange() const {
     uint64_t done = 0;
     if (batch_.kernels == CudaKernels::kFused && IsAligned(Values())) {
-      done = LaunchTensorRange({.values = Values(), .element_count = batch_.element_count, .findings = Findings()},
+      done = LaunchTensorRange({.values = Values(), .element_count = batch_.element_count, .findings = batch_.findings},
                                plan_.values_dtype, stream_);
     }
     if (done < batch_.element_count) FindRanges(InPieces(RunsFrom(done)), done);
@@ -276,6 +274,7 @@ class BatchLauncher {
     std::byte* const codes = Input(kCodesSegment);
     std::byte* const values = Output(kValuesSegment);
     if (batch_.kernels == CudaKernels::kGeneric || launch == nullptr || recipe_.method == ScaleMethod::kNone) return 0;
+    if (plan_.scheme.double_quant && InfoOf(recipe_.element).kind != ElementKind::kLevels) return 0;
     if (!IsAligned(codes) || !IsAligned(values)) return 0;
     const FusedDecodeGeometry geometry = FusedDecodeGeometryOf(runs_, bits_, has_scales);
     if (geometry.elements == 0) return 0;
@@ -286,6 +285,10 @@ class BatchLauncher {
             .rounding = recipe_.scale_rounding,
             .parameters = parameters_,
             .stored = stored_,
+            .nested = {.codes = plan_.scheme.double_quant ? stored_ : nullptr,
+                       .scales = reinterpret_cast<const float*>(Input(kNestedScalesSegment)),
+                       .offset = batch_.parameters.offset,
+                       .code = plan_.scheme.nested_code},
             .scale = TensorScale().factor,
             .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
             .zero_points =
@@ -361,6 +364,7 @@ class BatchLauncher {
   uint64_t scale_bytes_;
   ScaleParameters parameters_;
   std::byte* stored_ = nullptr;  // scales of runs
+  bool nests_ = false;           // these are still to be coded
 };
 
 }  // namespace
@@ -402,16 +406,6 @@ absl::Status LaunchQuantize(const DeviceBatch& batch, cudaStream_t stream) {
 }
 absl::Status LaunchDequantize(const DeviceBatch& batch, cudaStream_t stream) {
   return BatchLauncher(batch, stream).Dequantize();
-}
-
-DeviceFindings MergedFindings(std::span<const DeviceFindings> slots) {
-  DeviceFindings merged{};
-  for (const DeviceFindings& slot : slots) {
-    merged.amax_bits = std::max(merged.amax_bits, slot.amax_bits);
-    merged.lowest_bits = std::max(merged.lowest_bits, slot.lowest_bits);
-    merged.highest_bits = std::max(merged.highest_bits, slot.highest_bits);
-  }
-  return merged;
 }
 
 }  // namespace quantd

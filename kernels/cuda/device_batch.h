@@ -7,7 +7,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "absl/status/status.h"
 #include "kernels/backend/backend.h"
@@ -27,8 +26,8 @@ struct DeviceBatch {
   // bytes; to 16 for fused kernels.
   std::array<std::byte*, kSegmentsMax> inputs{};
   std::array<std::byte*, kSegmentsMax> outputs{};
-  // DeviceScratchBytes, aligned to 256. It begins with kFindingsSlots of DeviceFindings.
-  std::byte* scratch = nullptr;
+  std::byte* scratch = nullptr;  // DeviceScratchBytes, aligned to 256
+  FindingsTarget findings{};     // of LaunchQuantize
   CudaKernels kernels = CudaKernels::kFused;
 };
 
@@ -42,8 +41,5 @@ uint64_t DeviceScratchBytes(const Plan& plan, uint64_t element_count);
 // written.
 absl::Status LaunchQuantize(const DeviceBatch& batch, cudaStream_t stream);
 absl::Status LaunchDequantize(const DeviceBatch& batch, cudaStream_t stream);
-
-// What all threads of a LaunchQuantize have found, copied from its scratch.
-DeviceFindings MergedFindings(std::span<const DeviceFindings> slots);
 
 }  // namespace quantd

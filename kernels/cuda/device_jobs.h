@@ -26,23 +26,29 @@ struct RunGeometry {
   constexpr uint64_t run_count() const { return bands() * row_runs(); }
 };
 
-// Magnitude bits: infinity's or above if a value is not finite. Threads merge theirs into one of kFindingsSlots, each
-// in a sector of its own, so that they do not wait for each other.
+// Magnitude bits in the lower halves: infinity's or above if a value is not finite. The upper halves have the number of
+// the launch that found them, so that what earlier ones have left is below it and nobody clears it. Threads merge
+// theirs into one of kFindingsSlots, each in a sector of its own, so that they do not wait for each other.
 struct alignas(32) DeviceFindings {
-  uint32_t amax_bits;
-  uint32_t lowest_bits;   // of a value that is at most 0: ordered as its magnitude is
-  uint32_t highest_bits;  // of a value that is at least 0
+  uint64_t amax;
+  uint64_t lowest;   // of a value that is at most 0: ordered as its magnitude is
+  uint64_t highest;  // of a value that is at least 0
 };
 
 inline constexpr uint32_t kFindingsSlots = 256;
 
+struct FindingsTarget {
+  DeviceFindings* slots;  // kFindingsSlots; no half is above `launch` before
+  uint32_t launch;
+};
+
 struct DeviceRangeJob {
   const std::byte* values;
   RunGeometry runs;
-  float* absmax;             // one for each run
-  float* lowest;             // the same; null unless zero points are made of them
-  float* highest;            // the same
-  DeviceFindings* findings;  // kFindingsSlots, zeros before
+  float* absmax;   // one for each run
+  float* lowest;   // the same; null unless zero points are made of them
+  float* highest;  // the same
+  FindingsTarget findings;
 };
 using RangeLaunch = void (*)(const DeviceRangeJob& job, cudaStream_t stream);
 
@@ -96,9 +102,17 @@ using DecodeLaunch = void (*)(const DeviceDecodeJob& job, cudaStream_t stream);
 struct DeviceTensorRangeJob {
   const std::byte* values;
   uint64_t element_count;
-  DeviceFindings* findings;
+  FindingsTarget findings;
 };
 uint64_t LaunchTensorRange(const DeviceTensorRangeJob& job, DataType values, cudaStream_t stream);
+
+// Scales as codes, in nested blocks of kNestedBlockScales.
+struct NestedTarget {
+  std::byte* codes;  // null: they are not
+  float* scales;     // one for each nested block
+  float offset;
+  NestedCode code;
+};
 
 // Range, scales and codes at once: the values are read a single time.
 struct DeviceFusedJob {
@@ -119,9 +133,18 @@ struct DeviceFusedJob {
   uint32_t stored_bytes;  // of one scale
   float* zeros;           // one for each run; null: nobody asks for them
   int8_t* zero_points;    // as they are stored; null: they are not, or packed
-  DeviceFindings* findings;
+  NestedTarget nested;    // instead of `stored`
+  FindingsTarget findings;
 };
 using FusedLaunch = void (*)(const DeviceFusedJob& job, cudaStream_t stream);
+
+// NestedTarget the other way.
+struct NestedSource {
+  const std::byte* codes;  // null: scales are stored as they are
+  const float* scales;
+  float offset;
+  NestedCode code;
+};
 
 // Values from codes and scales as they are stored.
 struct DeviceFusedDecodeJob {
@@ -131,6 +154,7 @@ struct DeviceFusedDecodeJob {
   DataType rounding;
   ScaleParameters parameters;
   const std::byte* stored;
+  NestedSource nested;  // instead of `stored`
   float scale;
   float zero;
   const int8_t* zero_points;     // one for each run; null: there are none, or packed
@@ -167,7 +191,7 @@ struct DeviceNestedJob {
   float offset;
   std::byte* codes;
   float* nested_scales;
-  DeviceFindings* findings;  // kFindingsSlots; of the scales; unused by decoding
+  FindingsTarget findings;  // of the scales; unused by decoding
 };
 void LaunchNestedEncode(const DeviceNestedJob& job, cudaStream_t stream);
 void LaunchNestedDecode(const DeviceNestedJob& job, cudaStream_t stream);

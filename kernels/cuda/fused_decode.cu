@@ -9,6 +9,7 @@
 #include "kernels/cuda/device_jobs.h"
 #include "kernels/cuda/fused_geometry.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/nested_codes.cuh"
 #include "kernels/cuda/run_scales.cuh"
 
 namespace quantd {
@@ -48,9 +49,9 @@ __device__ void StoreNarrowed(const float* values, std::byte* target) {
 
 __device__ inline uint32_t RunOfChunk(const FusedDecodeGeometry& geometry, uint32_t chunk) {
   if (geometry.run_shift != FusedDecodeGeometry::kNoShift) return chunk >> geometry.run_shift;
-  const uint32_t row = chunk / geometry.row_chunks;
-  const uint32_t run_of_row = chunk % geometry.row_chunks / geometry.run_chunks;
-  return row / geometry.band_rows * geometry.row_runs + run_of_row;
+  const uint32_t row = geometry.row_chunks.Quotient(chunk);
+  const uint32_t run_of_row = geometry.run_chunks.Quotient(geometry.row_chunks.Remainder(chunk, row));
+  return geometry.band_rows.Quotient(row) * geometry.row_runs.divisor + run_of_row;
 }
 
 template <Restore kRestore, class Format, class Values>
@@ -74,6 +75,11 @@ class FusedDecoder {
     Piece piece{begin, LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8), job_.scale, job_.zero};
     if (job_.method == ScaleMethod::kNone) return piece;
     const uint32_t run = RunOfChunk(geometry, static_cast<uint32_t>(begin / kChunkElements));
+    if (Format::kKind == ElementKind::kLevels && job_.nested.codes != nullptr) {
+      piece.scale = DecodeNestedScale(job_.nested.code, static_cast<uint32_t>(job_.nested.codes[run]),
+                                      __ldg(job_.nested.scales + run / kNestedBlockScales), job_.nested.offset);
+      return piece;
+    }
     piece.scale = RestoreRunScale(job_.method, job_.rounding, job_.stored, run, job_.parameters);
     if constexpr (Format::kKind == ElementKind::kInteger) {
       if (job_.packed_zeros != nullptr) piece.zero = PackedZero(geometry, run);
@@ -99,8 +105,9 @@ class FusedDecoder {
 
  private:
   __device__ float PackedZero(const FusedDecodeGeometry& geometry, uint32_t run) const {
-    const uint32_t row = run / geometry.row_runs;
-    const uint32_t word = __ldg(job_.packed_zeros + row / 8 * geometry.row_runs + run % geometry.row_runs);
+    const uint32_t row = geometry.row_runs.Quotient(run);
+    const uint32_t word =
+        __ldg(job_.packed_zeros + row / 8 * geometry.row_runs.divisor + geometry.row_runs.Remainder(run, row));
     return static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
   }
 

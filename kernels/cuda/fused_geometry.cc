@@ -37,6 +37,20 @@ FusedGeometry OfCtas(const RunGeometry& rows) {
 
 }  // namespace
 
+// The multiplier is ceil(2^32 · (2^shift - divisor) / divisor), the one less than 2^32 that rounds right for all
+// numbers whose sum with the product's upper half fits into 32 bits.
+Divisor::Divisor(uint32_t divisor_above_0)
+    : divisor(divisor_above_0), shift(static_cast<uint32_t>(std::bit_width(divisor_above_0 - 1))) {
+  const uint64_t power = uint64_t{1} << shift;
+  multiplier = static_cast<uint32_t>(((power - divisor) << 32) / divisor + 1);
+}
+
+bool CanNest(const FusedGeometry& geometry, Element element, uint64_t elements) {
+  // A CTA of 256 threads has a nested block or more in two chunks of each.
+  return (element == Element::kNf4 || element == Element::kFp4Bnb) && geometry.lanes >= 2 &&
+         geometry.elements == elements;
+}
+
 FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales) {
   const uint64_t elements = runs.rows * runs.row_elements;
   if (elements / kChunk == 0 || elements / kChunk >= uint64_t{1} << 31) return {};
@@ -51,10 +65,10 @@ FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits
   return {.elements = elements / kChunk * kChunk,
           .run_shift = flat && std::has_single_bit(run_chunks) ? static_cast<uint32_t>(std::countr_zero(run_chunks))
                                                                : FusedDecodeGeometry::kNoShift,
-          .run_chunks = static_cast<uint32_t>(run_chunks),
-          .row_chunks = static_cast<uint32_t>(std::max<uint64_t>(row_chunks, 1)),
-          .row_runs = static_cast<uint32_t>(runs.row_runs()),
-          .band_rows = static_cast<uint32_t>(runs.band_rows)};
+          .run_chunks = Divisor(static_cast<uint32_t>(run_chunks)),
+          .row_chunks = Divisor(static_cast<uint32_t>(std::max<uint64_t>(row_chunks, 1))),
+          .row_runs = Divisor(static_cast<uint32_t>(runs.row_runs())),
+          .band_rows = Divisor(static_cast<uint32_t>(runs.band_rows))};
 }
 
 FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales) {
@@ -65,7 +79,7 @@ FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_s
     if (run_elements % kChunk != 0) return {};
     const uint64_t count = elements / run_elements;
     const uint64_t lanes = run_elements / kChunk;
-    if (count * lanes > kFusedRunsMax * 4) return {};
+    if (count * lanes > kFusedRunsMax * 2) return {};
     if (lanes <= kWarp && std::has_single_bit(lanes))
       return {.runs = count, .elements = count * run_elements, .lanes = static_cast<uint32_t>(lanes)};
     return OfCtas({.rows = count,

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/device_jobs.h"
+#include "kernels/format/element.h"
 
 namespace quantd {
 
@@ -34,17 +35,35 @@ struct FusedGeometry {
   }
 };
 
+// Whether a fused kernel that codes scales in nested blocks has all of the runs.
+bool CanNest(const FusedGeometry& geometry, Element element, uint64_t elements);
+
 // `has_scales`: of each run; else the runs are nobody's business.
 FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales);
+
+// Division of numbers below 2^31 by what is known before the launch: a multiplication.
+struct Divisor {
+  uint32_t divisor = 1;
+  uint32_t shift = 0;
+  uint32_t multiplier = 0;
+
+  Divisor() = default;
+  explicit Divisor(uint32_t divisor_above_0);
+
+#ifdef __CUDACC__
+  __device__ uint32_t Quotient(uint32_t number) const { return (__umulhi(number, multiplier) + number) >> shift; }
+  __device__ uint32_t Remainder(uint32_t number, uint32_t quotient) const { return number - quotient * divisor; }
+#endif
+};
 
 // Which run a chunk of codes belongs to.
 struct FusedDecodeGeometry {
   uint64_t elements = 0;  // from the first one on, whole chunks; 0: none
   uint32_t run_shift;     // of runs of a power of two that lie one after another; else kNoShift
-  uint32_t run_chunks;
-  uint32_t row_chunks;
-  uint32_t row_runs;
-  uint32_t band_rows;
+  Divisor run_chunks;
+  Divisor row_chunks;
+  Divisor row_runs;
+  Divisor band_rows;
 
   static constexpr uint32_t kNoShift = 32;
 };

@@ -2,6 +2,7 @@
 #include "kernels/cuda/chunk.cuh"
 #include "kernels/cuda/device_formats.cuh"
 #include "kernels/cuda/device_jobs.h"
+#include "kernels/cuda/findings.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace quantd {
@@ -54,11 +55,10 @@ __global__ void FindRanges(DeviceRangeJob job) {
     }
   }
   if (lane != 0) return;
-  DeviceFindings& findings = job.findings[blockIdx.x % kFindingsSlots];
-  atomicMax(&findings.amax_bits, amax_of_all);
+  MergeFinding(job.findings, &DeviceFindings::amax, blockIdx.x, amax_of_all);
   if constexpr (kAsymmetric) {
-    atomicMax(&findings.lowest_bits, lowest_of_all);
-    atomicMax(&findings.highest_bits, highest_of_all);
+    MergeFinding(job.findings, &DeviceFindings::lowest, blockIdx.x, lowest_of_all);
+    MergeFinding(job.findings, &DeviceFindings::highest, blockIdx.x, highest_of_all);
   }
 }
 
@@ -76,7 +76,7 @@ void LaunchRange(const DeviceRangeJob& job, cudaStream_t stream) {
 // Four chunks of a thread are under way at once.
 template <class Values>
 __global__ void __launch_bounds__(kBlockThreads)
-    FindTensorRange(const std::byte* values, uint64_t chunk_count, DeviceFindings* findings) {
+    FindTensorRange(const std::byte* values, uint64_t chunk_count, FindingsTarget findings) {
   constexpr uint32_t kAtOnce = 4;
   DeviceRange range;
   for (uint64_t first = ThreadIndex(); first < chunk_count; first += kAtOnce * ThreadCount()) {
@@ -94,10 +94,9 @@ __global__ void __launch_bounds__(kBlockThreads)
   }
   range = {__reduce_max_sync(kAllLanes, range.lowest), __reduce_max_sync(kAllLanes, range.highest)};
   if (threadIdx.x % kWarpThreads != 0) return;
-  DeviceFindings& found = findings[blockIdx.x % kFindingsSlots];
-  atomicMax(&found.amax_bits, range.absmax());
-  atomicMax(&found.lowest_bits, range.lowest);
-  atomicMax(&found.highest_bits, range.highest);
+  MergeFinding(findings, &DeviceFindings::amax, blockIdx.x, range.absmax());
+  MergeFinding(findings, &DeviceFindings::lowest, blockIdx.x, range.lowest);
+  MergeFinding(findings, &DeviceFindings::highest, blockIdx.x, range.highest);
 }
 
 template <class Values>

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/benchmark/device_copy.h"
+#include "tests/benchmark/device_timer.h"
 #include "tests/benchmark/device_workload.h"
 
 namespace quantd::testing {
@@ -66,37 +67,6 @@ std::vector<Named> Schemes() {
   };
 }
 
-class Event {
- public:
-  Event() { Check(cudaEventCreate(&event_)); }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-  cudaEvent_t get() const { return event_; }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
-// Median of the rounds.
-double SecondsOf(const Options& options, cudaStream_t stream, const std::function<void()>& work) {
-  const Event begin;
-  const Event end;
-  std::vector<float> milliseconds;
-  work();
-  for (int round = 0; round < options.rounds; ++round) {
-    Check(cudaEventRecord(begin.get(), stream));
-    work();
-    Check(cudaEventRecord(end.get(), stream));
-    Check(cudaEventSynchronize(end.get()));
-    milliseconds.push_back(0);
-    Check(cudaEventElapsedTime(&milliseconds.back(), begin.get(), end.get()));
-  }
-  Check(cudaGetLastError());
-  std::ranges::nth_element(milliseconds, milliseconds.begin() + options.rounds / 2);
-  return static_cast<double>(milliseconds[static_cast<size_t>(options.rounds / 2)]) * 1e-3;
-}
-
 // Bytes per second, read and written, of the faster way; prints both.
 double CopyRate(const Options& options, uint64_t bytes, uint32_t tensors, cudaStream_t stream) {
   DeviceBuffer memory;
@@ -105,12 +75,12 @@ double CopyRate(const Options& options, uint64_t bytes, uint32_t tensors, cudaSt
     for (uint32_t i = 0; i < tensors; ++i) copy(memory.data() + 2 * i * bytes, memory.data() + (2 * i + 1) * bytes);
   };
   const double total = 2.0 * static_cast<double>(bytes) * tensors;
-  const double driver = total / SecondsOf(options, stream, [&] {
+  const double driver = total / SecondsOf(options.rounds, stream, [&] {
                           each([&](std::byte* to, std::byte* from) {
                             Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
                           });
                         });
-  const double kernel = total / SecondsOf(options, stream, [&] {
+  const double kernel = total / SecondsOf(options.rounds, stream, [&] {
                           each([&](std::byte* to, std::byte* from) { LaunchVectorCopy(to, from, bytes, stream); });
                         });
   std::printf("\ncopies of %llu MiB: cudaMemcpyAsync %.0f GB/s, a kernel of 16-byte loads %.0f GB/s\n\n",
@@ -134,9 +104,9 @@ bool MeasureSize(const Options& options, uint64_t mib, cudaStream_t stream) {
       if (!std::regex_search(name + "/" + type, options.filter)) continue;
       DeviceWorkload workload(scheme, dtype, mib << 20, tensors, options.kernels, stream);
       const double quantize = static_cast<double>(workload.QuantizeBytes()) * tensors /
-                              SecondsOf(options, stream, [&] { workload.Quantize(); });
+                              SecondsOf(options.rounds, stream, [&] { workload.Quantize(); });
       const double dequantize = static_cast<double>(workload.DequantizeBytes()) * tensors /
-                                SecondsOf(options, stream, [&] { workload.Dequantize(); });
+                                SecondsOf(options.rounds, stream, [&] { workload.Dequantize(); });
       const bool right = workload.QuantizedRight() && workload.DequantizedRight();
       all_right = all_right && right;
       std::printf("| %s | %s | %.0f | %.3f | %.0f | %.3f | %s |\n", name.c_str(), type.c_str(), quantize * 1e-9,

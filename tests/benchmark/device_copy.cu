@@ -20,6 +20,18 @@ __global__ void VectorCopy(uint4* target, const uint4* source, uint64_t count) {
   }
 }
 
+__global__ void VectorRead(uint4* target, const uint4* source, uint64_t count) {
+  constexpr uint32_t kAtOnce = 4;
+  const uint64_t first = uint64_t{blockIdx.x} * kThreads * kAtOnce + threadIdx.x;
+  uint4 loaded[kAtOnce];
+#pragma unroll
+  for (uint32_t i = 0; i < kAtOnce; ++i) loaded[i] = __ldcs(source + min(first + i * kThreads, count - 1));
+  uint32_t all = 0xffffffffu;
+#pragma unroll
+  for (const uint4& vector : loaded) all &= vector.x & vector.y & vector.z & vector.w;
+  if (all == 0xffffffffu) target[threadIdx.x] = loaded[0];
+}
+
 // Sums of four uniform bytes pairs are near enough to a normal distribution.
 __device__ float NormalOf(uint64_t index, uint32_t seed) {
   uint64_t state = index * 0x9e3779b97f4a7c15u + seed;
@@ -43,6 +55,12 @@ __global__ void NormalValues(T* values, uint64_t count, uint32_t seed) {
 void LaunchVectorCopy(std::byte* target, const std::byte* source, uint64_t bytes, cudaStream_t stream) {
   const uint64_t count = bytes / sizeof(uint4);
   VectorCopy<<<static_cast<uint32_t>((count + kThreads * 2 - 1) / (kThreads * 2)), kThreads, 0, stream>>>(
+      reinterpret_cast<uint4*>(target), reinterpret_cast<const uint4*>(source), count);
+}
+
+void LaunchVectorRead(std::byte* target, const std::byte* source, uint64_t bytes, cudaStream_t stream) {
+  const uint64_t count = bytes / sizeof(uint4);
+  VectorRead<<<static_cast<uint32_t>((count + kThreads * 4 - 1) / (kThreads * 4)), kThreads, 0, stream>>>(
       reinterpret_cast<uint4*>(target), reinterpret_cast<const uint4*>(source), count);
 }
 

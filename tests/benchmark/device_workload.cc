@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/benchmark/device_copy.h"
+#include "tests/benchmark/device_timer.h"
 
 namespace quantd::testing {
 namespace {
@@ -37,10 +38,6 @@ uint64_t SegmentBytes(const std::vector<SegmentLayout>& segments) {
 }
 
 }  // namespace
-
-void Check(cudaError_t error) {
-  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
-}
 
 DeviceWorkload::DeviceWorkload(const DeviceScheme& scheme, DataType dtype, uint64_t value_bytes, uint32_t tensors,
                                CudaKernels kernels, cudaStream_t stream)
@@ -90,7 +87,9 @@ DeviceBatch DeviceWorkload::BatchOf(const Plan& plan, uint32_t pass, const Tenso
 void DeviceWorkload::Quantize() {
   for (const Tensor& tensor : tensors_) {
     for (uint32_t pass = 0; pass < quantize_.passes.size(); ++pass) {
-      OrThrow(LaunchQuantize(BatchOf(quantize_, pass, tensor), stream_));
+      DeviceBatch batch = BatchOf(quantize_, pass, tensor);
+      batch.findings = OrThrow(findings_.Next(stream_));
+      OrThrow(LaunchQuantize(batch, stream_));
     }
   }
 }

@@ -9,11 +9,9 @@
 
 #include "kernels/cuda/device_batch.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/findings_memory.h"
 
 namespace quantd::testing {
-
-// Throws std::runtime_error where a call of CUDA fails.
-void Check(cudaError_t error);
 
 struct DeviceScheme {
   SchemeRequest request;
@@ -57,6 +55,7 @@ class DeviceWorkload {
   CudaKernels kernels_;
   cudaStream_t stream_;
   DeviceBuffer scratch_;
+  FindingsMemory findings_;
   std::vector<Tensor> tensors_;
 };
 

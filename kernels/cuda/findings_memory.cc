@@ -1,0 +1,32 @@
+#include "kernels/cuda/findings_memory.h"
+
+#include <algorithm>
+
+#include "kernels/base/status_macros.h"
+#include "kernels/cuda/cuda_status.h"
+
+namespace quantd {
+
+absl::StatusOr<FindingsTarget> FindingsMemory::Next(cudaStream_t stream) {
+  QUANTD_RETURN_IF_ERROR(memory_.Reserve(sizeof(FindingsSlots)));
+  if (launch_ == 0 || launch_ == UINT32_MAX) {
+    QUANTD_RETURN_IF_ERROR(StatusOf(cudaMemsetAsync(memory_.data(), 0, sizeof(FindingsSlots), stream), "clearing"));
+    launch_ = 0;
+  }
+  return FindingsTarget{reinterpret_cast<DeviceFindings*>(memory_.data()), ++launch_};
+}
+
+FoundRange FoundBy(uint32_t launch, const FindingsSlots& slots) {
+  FoundRange range;
+  const auto merge = [&](uint32_t& bits, uint64_t found) {
+    if (found >> 32 == launch) bits = std::max(bits, static_cast<uint32_t>(found));
+  };
+  for (const DeviceFindings& slot : slots) {
+    merge(range.amax_bits, slot.amax);
+    merge(range.lowest_bits, slot.lowest);
+    merge(range.highest_bits, slot.highest);
+  }
+  return range;
+}
+
+}  // namespace quantd

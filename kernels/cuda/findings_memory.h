@@ -1,0 +1,35 @@
+// Where launches on one stream leave what they have found.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "kernels/cuda/device_jobs.h"
+#include "kernels/cuda/device_memory.h"
+
+namespace quantd {
+
+// The magnitudes that a launch has found; 0 where it has found none.
+struct FoundRange {
+  uint32_t amax_bits = 0;
+  uint32_t lowest_bits = 0;
+  uint32_t highest_bits = 0;
+};
+
+using FindingsSlots = std::array<DeviceFindings, kFindingsSlots>;
+
+class FindingsMemory {
+ public:
+  // Of the next launch on `stream`, always the same one. RESOURCE_EXHAUSTED without memory.
+  absl::StatusOr<FindingsTarget> Next(cudaStream_t stream);
+
+ private:
+  DeviceBuffer memory_;
+  uint32_t launch_ = 0;
+};
+
+// Of launch number `launch`, from a copy of its slots.
+FoundRange FoundBy(uint32_t launch, const FindingsSlots& slots);
+
+}  // namespace quantd
