@@ -259,6 +259,7 @@ TYPED_TEST(ToByteBufferTest, EveryFieldArrives) {
                               0.5f,
                               6,
                               ErrorMetrics{7, 0.25, 0.5, 20.5},
+                              std::nullopt,
                               absl::Nanoseconds(1),
                               absl::Nanoseconds(2),
                               absl::Nanoseconds(3),
