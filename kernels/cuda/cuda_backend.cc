@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <chrono>
 #include <mutex>
 #include <utility>
 
@@ -30,10 +31,15 @@ class Layout {
   uint64_t bytes_ = 0;
 };
 
+// To wait for less by asking again and again is shorter than the interrupt that ends a longer wait.
+constexpr uint64_t kPolledBytesMax = 1 << 20;
+constexpr std::chrono::microseconds kPollMax(100);
+
 struct Workspace {
   Stream stream;
   DeviceBuffer memory;
   FindingsMemory findings;
+  PinnedBuffer found;  // FindingsSlots
 };
 
 bool HasKernels(const Plan& plan, const UnitBatch& batch) { return !batch.error_metrics && HasDeviceKernels(plan); }
@@ -82,9 +88,9 @@ class Operation {
     QUANTD_RETURN_IF_ERROR(CopyInputs());
     QUANTD_ASSIGN_OR_RETURN(on_device_.findings, workspace_.findings.Next(stream_));
     QUANTD_RETURN_IF_ERROR(LaunchQuantize(on_device_, stream_));
-    FindingsSlots slots;
-    QUANTD_RETURN_IF_ERROR(
-        CopyBack(slots.data(), reinterpret_cast<const std::byte*>(on_device_.findings.slots), sizeof(slots)));
+    const auto& slots = *reinterpret_cast<const FindingsSlots*>(workspace_.found.data());
+    QUANTD_RETURN_IF_ERROR(CopyBack(workspace_.found.data(),
+                                    reinterpret_cast<const std::byte*>(on_device_.findings.slots), sizeof(slots)));
     QUANTD_RETURN_IF_ERROR(CopyOutputs());
     QUANTD_RETURN_IF_ERROR(Finish());
     const FoundRange found = FoundBy(on_device_.findings.launch, slots);
@@ -138,6 +144,11 @@ class Operation {
   }
   absl::Status Finish() {
     QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetLastError(), "launching a kernel"));
+    if (on_device_.element_count * SizeBytes(plan_.values_dtype) <= kPolledBytesMax) {
+      const auto give_up = std::chrono::steady_clock::now() + kPollMax;
+      while (cudaStreamQuery(stream_) == cudaErrorNotReady && std::chrono::steady_clock::now() < give_up) {
+      }
+    }
     return StatusOf(cudaStreamSynchronize(stream_), "computing on the GPU");
   }
 
@@ -192,8 +203,11 @@ class CudaBackend final : public Backend {
     }
     auto stream = Stream::Make();
     if (!stream.ok()) return stream.status();
+    auto found = PinnedBuffer::Make(sizeof(FindingsSlots));
+    if (!found.ok()) return found.status();
     auto workspace = std::make_unique<Workspace>();
     workspace->stream = *std::move(stream);
+    workspace->found = *std::move(found);
     return workspace;
   }
   void GiveBack(std::unique_ptr<Workspace> workspace) {

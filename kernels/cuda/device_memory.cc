@@ -21,6 +21,19 @@ absl::Status DeviceBuffer::Reserve(uint64_t bytes) {
 
 void DeviceBuffer::Free::operator()(std::byte* memory) const { cudaFree(memory); }
 
+absl::StatusOr<PinnedBuffer> PinnedBuffer::Make(uint64_t bytes) {
+  void* memory = nullptr;
+  if (const cudaError_t error = cudaHostAlloc(&memory, bytes, cudaHostAllocDefault); error != cudaSuccess) {
+    cudaGetLastError();
+    return StatusOf(error, "allocating memory with fixed pages");
+  }
+  PinnedBuffer buffer;
+  buffer.memory_.reset(static_cast<std::byte*>(memory));
+  return buffer;
+}
+
+void PinnedBuffer::Free::operator()(std::byte* memory) const { cudaFreeHost(memory); }
+
 absl::StatusOr<Stream> Stream::Make() {
   cudaStream_t made = nullptr;
   QUANTD_RETURN_IF_ERROR(StatusOf(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream"));

@@ -29,6 +29,20 @@ class DeviceBuffer {
   uint64_t bytes_ = 0;
 };
 
+// Memory of the host whose pages stay where they are: copies to and from it do not hold up whoever asks for them.
+class PinnedBuffer {
+ public:
+  // RESOURCE_EXHAUSTED without memory.
+  static absl::StatusOr<PinnedBuffer> Make(uint64_t bytes);
+  std::byte* data() const { return memory_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+};
+
 // A queue of copies and kernels of its own, beside those of other threads.
 class Stream {
  public:

@@ -110,7 +110,7 @@ TEST_F(SmoothCommandTest, TakesTheChannelsOfACalibration) {
   StatisticsConfig config;
   config.grouping = StatisticsGrouping::kChannel;
   config.collection = StatisticsCollection::kRange;
-  auto statistics = TensorStatistics::Make(config, DataType::kFloat32, {2, 4});
+  auto statistics = TensorStatistics::Make(config, DataType::kFloat32, std::vector<uint64_t>{2, 4});
   ASSERT_TRUE(statistics.ok()) << statistics.status();
   statistics->Add(0, std::as_bytes(std::span(x_)), BestCountKernels());
   std::string qcal;
@@ -133,7 +133,7 @@ TEST_F(SmoothCommandTest, SaysWhatIsMissing) {
   EXPECT_EQ(Run({"smooth", Path("model"), "--weight", "w"}), ExitCode::kUsage);
   EXPECT_THAT(err_.str(), HasSubstr("--activations"));
   EXPECT_EQ(Run(Example({"--weight", "v"})), ExitCode::kFile);
-  EXPECT_THAT(err_.str(), HasSubstr("\"v\" is not there"));
+  EXPECT_THAT(err_.str(), HasSubstr("'v' is not there"));
   EXPECT_EQ(Run(Example({"--weight", "ids"})), ExitCode::kFile);
   EXPECT_THAT(err_.str(), HasSubstr("is not F32, F16 or BF16"));
   EXPECT_NE(Run(Example({"--weight", "before"})), ExitCode::kOk);
