@@ -28,13 +28,13 @@ lint_proto() {
   rm -rf "$old"
 }
 
-# Every .cc file, or only those that differ from the commit $QUANTD_TIDY_SINCE.
+# Every .cc file of the product, or only those that differ from the commit $QUANTD_TIDY_SINCE.
 lint_tidy() {
   ensure_packages "linting" "$LINT_PACKAGES"
   configure tidy
   cmake --build --preset tidy >/dev/null
   if [ -n "${QUANTD_TIDY_SINCE:-}" ]; then
-    files=$(git diff --name-only --diff-filter=d "$QUANTD_TIDY_SINCE" -- '*.cc')
+    files=$(git diff --name-only --diff-filter=d "$QUANTD_TIDY_SINCE" -- 'kernels/*.cc' 'proto/*.cc' 'server/*.cc' 'client/*.cc')
   else
     files=$(git ls-files -- 'kernels/*.cc' 'proto/*.cc' 'server/*.cc' 'client/*.cc')
   fi

@@ -63,7 +63,8 @@ void PortableLowSquares(const std::byte* values, uint64_t count, uint32_t /*high
   for (uint64_t i = 0; i < count; ++i) {
     const auto bits = LoadUnaligned<uint32_t>(values + i * sizeof(uint32_t));
     const uint64_t low = bits & 0xffffu;
-    sums[bits >> 23 & 0xffu] += low * low;
+    const uint64_t square = low * low;
+    sums[bits >> 23 & 0xffu] += square;
   }
 }
 

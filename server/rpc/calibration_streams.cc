@@ -52,7 +52,9 @@ void AddPushback(const absl::Status& status, const absl::Status& admission, grpc
 class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportCalibrationResponse> {
  public:
   ExportReactor(CalibrationStream stream, const std::string& session_id)
-      : stream_(std::move(stream)), record_("ExportCalibration", stream_) {
+      : stream_(std::move(stream)),
+        record_("ExportCalibration", stream_),
+        watched_(std::in_place, stream_.stall_guard, stream_.rpc) {
     if (absl::Status status = Open(session_id); status.ok()) {
       WriteNext();
     } else {
@@ -77,7 +79,8 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportCalibratio
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return End(absl::CancelledError("the client left"));
+    if (!ok) return End(absl::CancelledError("the client left, or did not read for too long"));
+    watched_->Progress();
     WriteNext();
   }
 
@@ -88,6 +91,7 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportCalibratio
   }
 
   void OnDone() override {
+    watched_.reset();
     source_ = nullptr;
     record_.Write(stream_);
     delete this;
@@ -95,6 +99,7 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportCalibratio
 
   CalibrationStream stream_;
   StreamRecord record_;
+  std::optional<StallGuard::Watched> watched_;
   std::unique_ptr<CalibrationExport> source_;
   v1::ExportCalibrationResponse message_;
 };
@@ -105,6 +110,7 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportCalibration
                 v1::ImportCalibrationResponse& response)
       : stream_(std::move(stream)),
         record_("ImportCalibration", stream_),
+        watched_(std::in_place, stream_.stall_guard, stream_.rpc),
         name_bytes_max_(name_bytes_max),
         memory_bytes_max_(memory_bytes_max),
         response_(response) {
@@ -119,6 +125,7 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportCalibration
   void OnReadDone(bool ok) override {
     absl::Status status = ok ? Take() : Complete();
     if (!ok || !status.ok()) return End(std::move(status));
+    watched_->Progress();
     StartRead(&message_);
   }
 
@@ -155,12 +162,14 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportCalibration
   }
 
   void OnDone() override {
+    watched_.reset();
     record_.Write(stream_);
     delete this;
   }
 
   CalibrationStream stream_;
   StreamRecord record_;
+  std::optional<StallGuard::Watched> watched_;
   const uint32_t name_bytes_max_;
   const uint64_t memory_bytes_max_;
   v1::ImportCalibrationResponse& response_;

@@ -13,6 +13,7 @@
 #include "server/calibration/calibration_export.h"
 #include "server/calibration/calibration_import.h"
 #include "server/rpc/calibration_convert.h"
+#include "server/rpc/stall_guard.h"
 #include "server/session/admission.h"
 #include "server/telemetry/rpc_log.h"
 
@@ -24,6 +25,7 @@ struct CalibrationStream {
   Principal principal;
   absl::StatusOr<Admission::Ticket> ticket;  // an error refuses the RPC
   CalibrationStore& store;
+  StallGuard& stall_guard;
   ServerIdentity identity;
   const Clock& clock;
   RpcLog& log;

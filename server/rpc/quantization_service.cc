@@ -23,6 +23,7 @@
 #include "server/rpc/calibration_streams.h"
 #include "server/rpc/grpc_status.h"
 #include "server/rpc/server_info.h"
+#include "server/rpc/stall_guard.h"
 #include "server/session/admission.h"
 #include "server/session/compute_pool.h"
 #include "server/session/credit_budget.h"
@@ -126,8 +127,9 @@ class OpenSessions final : public SessionRegistry {
 // Looks at all streams several times in every stall_max, and at what has expired.
 class StallWatch {
  public:
-  StallWatch(const OpenSessions& sessions, CalibrationStore& calibrations, absl::Duration stall_max)
-      : calibrations_(calibrations),
+  StallWatch(const OpenSessions& sessions, StallGuard& guard, CalibrationStore& calibrations, absl::Duration stall_max)
+      : guard_(guard),
+        calibrations_(calibrations),
         period_(std::clamp(stall_max / 4, absl::Milliseconds(5), absl::Seconds(1))),
         thread_([this, &sessions] { Watch(sessions); }) {}
   ~StallWatch() {
@@ -140,9 +142,11 @@ class StallWatch {
     while (!ending_.WaitForNotificationWithTimeout(period_)) {
       calibrations_.DropExpired();
       for (const auto& session : sessions.Snapshot()) session->CheckStall();
+      guard_.CancelStalled();
     }
   }
 
+  StallGuard& guard_;
   CalibrationStore& calibrations_;
   const absl::Duration period_;
   absl::Notification ending_;
@@ -166,8 +170,9 @@ class Service final : public QuantizationService, private GrpcService {
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
         credit_budget_(options.limits.windows_bytes_max),
         load_budget_(options_.limits, options.compute_threads),
+        stall_guard_(options.limits.stall_max, clock),
         compute_pool_(options.compute_threads),
-        stall_watch_(open_sessions_, calibrations_, options.limits.stall_max) {}
+        stall_watch_(open_sessions_, stall_guard_, calibrations_, options.limits.stall_max) {}
 
   // Slots that gRPC still holds keep the arena, but must not look for somebody who waits.
   ~Service() override {
@@ -314,7 +319,7 @@ class Service final : public QuantizationService, private GrpcService {
 
   CalibrationStream Stream(grpc::CallbackServerContext& rpc) {
     const Principal principal = PrincipalOf(rpc, options_.principal_weights);
-    return {rpc, principal, admission_.Enter(principal), calibrations_, Identity(), clock_, log_};
+    return {rpc, principal, admission_.Enter(principal), calibrations_, stall_guard_, Identity(), clock_, log_};
   }
 
   grpc::ServerUnaryReactor* ListSchemes(grpc::CallbackServerContext* rpc, const v1::ListSchemesRequest*,
@@ -349,6 +354,7 @@ class Service final : public QuantizationService, private GrpcService {
   CreditBudget credit_budget_;
   LoadBudget load_budget_;
   OpenSessions open_sessions_;
+  StallGuard stall_guard_;
   std::shared_ptr<SlotArena> arena_;
   ComputePool compute_pool_;             // after all that its work uses
   std::unique_ptr<DevicePool> devices_;  // null without any; leaves work to the CPU's threads until its end

@@ -313,6 +313,22 @@ TEST(CalibrationStream, TenThousandTensorsAreExportedAndImportedInStockMessages)
   RecordProperty("memory_bytes_of_a_tensor", static_cast<int>(results->state.memory_bytes / kTensors));
 }
 
+TEST(CalibrationStream, AnImportThatStandsStillIsCutOff) {
+  server::Limits limits;
+  limits.stall_max = absl::Milliseconds(100);
+  Peer peer({.limits = limits});
+  const auto stub = v1::QuantizationService::NewStub(peer.service.TcpChannel());
+  grpc::ClientContext context;
+  v1::ImportCalibrationResponse response;
+  const auto writer = stub->ImportCalibration(&context, &response);
+  v1::ImportCalibrationRequest begin;
+  begin.mutable_target()->set_session_id("s");
+  begin.mutable_target()->set_import_id("i");
+  ASSERT_TRUE(writer->Write(begin));
+  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);  // though the client has not ended its side
+  EXPECT_EQ(peer.service.rpcs().WaitFor(1).size(), 1u);
+}
+
 TEST(CalibrationStream, ResultsOfNamedTensorsAndAFusedRange) {
   Peer peer;
   const std::vector<float> q = {1, -2}, k = {5, 0}, v = {-7, 3};
