@@ -52,6 +52,7 @@ absl::StatusOr<std::vector<absl::Duration>> MedianTimes(const Clock& clock, uint
     }
   }
   std::vector<absl::Duration> medians;
+  medians.reserve(times.size());
   for (auto& of_one : times) medians.push_back(Quantile(std::move(of_one), 0.5));
   return medians;
 }
@@ -172,9 +173,9 @@ class Bench {
       std::vector<std::vector<Call>> contenders(3);
       for (uint32_t i = 0; i < connections; ++i) {
         QUANTD_ASSIGN_OR_RETURN(clients.emplace_back(), peers_.NewClient(1));
-        contenders[0].push_back([&run, client = clients.back().get()] { return run(*client); });
-        contenders[1].push_back([&] { return raw->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
-        contenders[2].push_back([&] { return checking->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
+        contenders[0].emplace_back([&run, client = clients.back().get()] { return run(*client); });
+        contenders[1].emplace_back([&] { return raw->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
+        contenders[2].emplace_back([&] { return checking->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
       }
       QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, settings_.rounds, contenders));
       const double gigabytes = static_cast<double>(tensor.value_bytes()) * connections / 1e9;

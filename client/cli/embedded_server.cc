@@ -19,7 +19,7 @@ class ApplicationServer final : public EmbeddedServer {
   absl::Status Start(const std::string& cpu_target, Reach reach) {
     server::ServerConfig config;
     config.listen.clear();
-    if (reach == Reach::kLoopback) config.listen.push_back("127.0.0.1:0");
+    if (reach == Reach::kLoopback) config.listen.emplace_back("127.0.0.1:0");
     config.gpu.mode = server::GpuMode::kOff;  // one command is over before a worker has started
     if (!cpu_target.empty()) config.cpu_target = cpu_target;
     std::error_code no_folder;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
@@ -50,7 +51,7 @@ CalibrationSession::CalibrationSession(std::string id, const StatisticsConfig& c
 absl::Status CalibrationSession::CheckSame(const StatisticsConfig& config, uint32_t expected_contributions) const {
   if (ToFields(config) != ToFields(config_)) {
     std::string ours;
-    for (const auto& [key, value] : ToFields(config_)) ours += " " + key + "=" + value;
+    for (const auto& [key, value] : ToFields(config_)) absl::StrAppend(&ours, " ", key, "=", value);
     return CalibrationMismatch("calibration session " + InMessage(id_) + " counts" + ours +
                                ". Send the same configuration, or choose another session_id.");
   }

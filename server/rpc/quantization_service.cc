@@ -278,13 +278,14 @@ class Service final : public QuantizationService, private GrpcService {
     const Turn turn{principal, Priority::kNormal, kAnswerCost};
     compute_pool_.Submit(turn, [this, &rpc, principal, method, request, response, call, reactor] {
       absl::StatusOr<Response> result = (calibration_methods_.*call)(principal, *request);
-      if (result.ok()) *response = *std::move(result);
+      const absl::Status status = result.status();
+      if (status.ok()) *response = *std::move(result);
       log_.Record({.method = method,
                    .peer = rpc.peer(),
                    .principal = principal.name,
-                   .status = result.status(),
-                   .reason = DetailsOf(result.status()).reason});
-      reactor->Finish(ToGrpcStatus(result.status()));
+                   .status = status,
+                   .reason = DetailsOf(status).reason});
+      reactor->Finish(ToGrpcStatus(status));
     });
     return reactor;
   }
