@@ -1,7 +1,6 @@
 # What can be chosen at configure time, and the flags that every target gets.
 option(QUANTD_BUILD_TESTS "Build tests and benchmarks" ON)
 option(QUANTD_WERROR "Treat warnings as errors" OFF)
-option(QUANTD_PRECOMPILE "Precompile headers that many sources include" ON)
 option(QUANTD_FUZZERS "Instrument everything for libFuzzer and build the fuzzers: needs Clang" OFF)
 set(QUANTD_SANITIZER "" CACHE STRING "address, undefined or thread: instrument everything")
 set(QUANTD_GOOGLEAPIS_DIR ${CMAKE_SOURCE_DIR}/.deps/googleapis CACHE PATH "Folder with google/rpc/*.proto, from the PyPI package googleapis-common-protos")
@@ -18,11 +17,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 find_program(QUANTD_CCACHE ccache)
 if(QUANTD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # What ccache needs to know precompiled headers.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${QUANTD_CCACHE})
-endif()
-if(QUANTD_CCACHE)
-  add_compile_options($<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-fpch-preprocess>)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${QUANTD_CCACHE})
 endif()
 
 add_library(quantd_flags INTERFACE)

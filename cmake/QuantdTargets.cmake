@@ -25,11 +25,3 @@ function(quantd_test name)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT_S})
 endfunction()
-
-# quantd_precompile(TARGET HEADERS...): large headers of others that most of the target's sources include. Sources name
-# them all the same. Not where clang-tidy reads the compile commands: it cannot read GCC's.
-function(quantd_precompile target)
-  if(QUANTD_PRECOMPILE)
-    target_precompile_headers(${target} PRIVATE ${ARGN})
-  endif()
-endfunction()
