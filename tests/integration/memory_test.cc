@@ -1,5 +1,5 @@
-// The memory of a quantd that works for long, from outside. DISABLED_ ones take half a minute and more each; they are run
-// by hand, and docs/benchmarks.md has what they found.
+// The memory of a quantd that works for long, from outside. DISABLED_ ones take half a minute and more each; they are
+// run by hand, and docs/benchmarks.md has what they found.
 #include <gtest/gtest.h>
 #include <signal.h>
 
