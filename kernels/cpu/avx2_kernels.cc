@@ -17,6 +17,7 @@
 
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/reciprocal_tables.h"
+#include "kernels/cpu/run_thresholds.h"
 #include "kernels/cpu/threshold_bins.h"
 #include "kernels/cpu/word_bins.h"
 #include "kernels/format/arithmetic.h"

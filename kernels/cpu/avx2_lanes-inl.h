@@ -47,6 +47,13 @@ struct Avx2Lanes {
   static Int SplatWords(uint16_t value) { return _mm256_set1_epi16(static_cast<short>(value)); }
   static Int SplatBytes(uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
 
+  // A constant that stays in a register or in memory: compilers would make it anew, from a general register, in every
+  // step.
+  static Int Kept(Int constant) {
+    asm("" : "+v"(constant));
+    return constant;
+  }
+
   // ---- Arithmetic ----
 
   static Int Bits(Float a) { return _mm256_castps_si256(a); }
@@ -68,6 +75,7 @@ struct Avx2Lanes {
   static Int And(Int a, Int b) { return _mm256_and_si256(a, b); }
   static Int Or(Int a, Int b) { return _mm256_or_si256(a, b); }
   static Int Xor(Int a, Int b) { return _mm256_xor_si256(a, b); }
+  static Int SelectBits(Int mask, Int yes, Int no) { return Or(And(mask, yes), _mm256_andnot_si256(mask, no)); }
   static Int Add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   static Int Subtract(Int a, Int b) { return _mm256_sub_epi32(a, b); }
   static Int Multiply(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
@@ -125,6 +133,7 @@ struct Avx2Lanes {
   static Int AndWhereNotZeroWords(Int where, Int a) {
     return _mm256_andnot_si256(_mm256_cmpeq_epi16(where, Splat(0u)), a);
   }
+  static Int AndWhereGreaterWords(Int a, Int b, Int c) { return And(_mm256_cmpgt_epi16(a, b), c); }
   static bool AnyGreaterBytes(Int a, Int b) { return _mm256_movemask_epi8(_mm256_cmpgt_epi8(a, b)) != 0; }
 
   // ---- Tables ----
@@ -205,6 +214,10 @@ struct Avx2Lanes {
   }
   static __m128i RoundFloat16(Float a) { return _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Int Float16Bits(Float a) { return _mm256_cvtepu16_epi32(RoundFloat16(a)); }
+  // Of the largest number that is not above, for positive ones.
+  static Int Float16BitsDown(Float a) {
+    return _mm256_cvtepu16_epi32(_mm256_cvtps_ph(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+  }
   static Float FromFloat16Bits(Int a) {
     return _mm256_cvtph_ps(_mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
   }

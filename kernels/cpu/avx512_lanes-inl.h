@@ -38,6 +38,11 @@ struct Avx512Lanes {
   static Int SplatWords(uint16_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
   static Int SplatBytes(uint8_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
 
+  static Int Kept(Int constant) {
+    asm("" : "+v"(constant));
+    return constant;
+  }
+
   // ---- Arithmetic ----
 
   static Int Bits(Float a) { return _mm512_castps_si512(a); }
@@ -62,6 +67,10 @@ struct Avx512Lanes {
   static Int And(Int a, Int b) { return _mm512_and_si512(a, b); }
   static Int Or(Int a, Int b) { return _mm512_or_si512(a, b); }
   static Int Xor(Int a, Int b) { return _mm512_xor_si512(a, b); }
+  static Int SelectBits(Int mask, Int yes, Int no) {
+    constexpr int kSecondWhereFirst = 0xca;
+    return _mm512_ternarylogic_epi32(mask, yes, no, kSecondWhereFirst);
+  }
   static Int Add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int Subtract(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   static Int Multiply(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
@@ -121,6 +130,12 @@ struct Avx512Lanes {
   static bool AnyGreaterWords(Int a, Int b) { return _mm512_cmpgt_epi16_mask(a, b) != 0; }
   static Int AndWhereNotZeroWords(Int where, Int a) {
     return _mm512_maskz_mov_epi16(_mm512_test_epi16_mask(where, where), a);
+  }
+  static Int AndWhereGreaterWords(Int a, Int b, Int c) {
+    return _mm512_maskz_mov_epi16(_mm512_cmpgt_epi16_mask(a, b), c);
+  }
+  static Int AddWhereGreaterWords(Int a, Int b, Int sums, Int addend) {
+    return _mm512_mask_add_epi16(sums, _mm512_cmpgt_epi16_mask(a, b), sums, addend);
   }
   static bool AnyGreaterBytes(Int a, Int b) { return _mm512_cmpgt_epi8_mask(a, b) != 0; }
 
@@ -190,6 +205,9 @@ struct Avx512Lanes {
   }
   static __m256i RoundFloat16(Float a) { return _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Int Float16Bits(Float a) { return _mm512_cvtepu16_epi32(RoundFloat16(a)); }
+  static Int Float16BitsDown(Float a) {
+    return _mm512_cvtepu16_epi32(_mm512_cvtps_ph(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+  }
   static Float FromFloat16Bits(Int a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
   static Int JoinHalves(Int low, Int high) { return _mm512_mask_blend_epi16(0xaaaaaaaau, low, high); }
 
@@ -290,6 +308,33 @@ struct Avx512Lanes {
       return Splat(runs[kRegister * kLanes / kRun]);
     }
   }
+
+  // Eight words for each of kLanes runs, from registers that have one word for each run.
+  static void StoreEights(uint16_t (*eights)[8], const Int (&words)[8]) {
+    const auto pair = [&](size_t k) { return Or(words[k], ShiftLeft<16>(words[k + 1])); };
+    const Int p0 = pair(0), p2 = pair(2), p4 = pair(4), p6 = pair(6);
+    const Int a0 = _mm512_unpacklo_epi32(p0, p2), a1 = _mm512_unpackhi_epi32(p0, p2);
+    const Int b0 = _mm512_unpacklo_epi32(p4, p6), b1 = _mm512_unpackhi_epi32(p4, p6);
+    // Run 4 q + k is in quarter q of quads[k].
+    const Int quads[4] = {_mm512_unpacklo_epi64(a0, b0), _mm512_unpackhi_epi64(a0, b0), _mm512_unpacklo_epi64(a1, b1),
+                          _mm512_unpackhi_epi64(a1, b1)};
+    const Int low01 = _mm512_shuffle_i32x4(quads[0], quads[1], 0x44),
+              low23 = _mm512_shuffle_i32x4(quads[2], quads[3], 0x44);
+    const Int high01 = _mm512_shuffle_i32x4(quads[0], quads[1], 0xee),
+              high23 = _mm512_shuffle_i32x4(quads[2], quads[3], 0xee);
+    StoreInts(eights, _mm512_shuffle_i32x4(low01, low23, 0x88));
+    StoreInts(eights + 4, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+    StoreInts(eights + 8, _mm512_shuffle_i32x4(high01, high23, 0x88));
+    StoreInts(eights + 12, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+  }
+  // Those of the runs of a step, one after another.
+  template <size_t kRun>
+  static Int LoadEights(const uint16_t (*eights)[8]) {
+    if constexpr (kRun == 16) return LoadInts(eights);
+    if constexpr (kRun == 32) return _mm512_broadcast_i64x4(LoadHalf(eights));
+    return LoadByteTable(eights);
+  }
+  static Int SwapWords(Int pairs) { return _mm512_rol_epi32(pairs, 16); }
 
   // ---- Across lanes ----
 

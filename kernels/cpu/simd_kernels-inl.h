@@ -5,6 +5,7 @@
 #include "kernels/cpu/simd_decode-inl.h"
 #include "kernels/cpu/simd_ranges-inl.h"
 #include "kernels/cpu/simd_scales-inl.h"
+#include "kernels/cpu/simd_threshold_encode-inl.h"
 #include "kernels/cpu/simd_word_encode-inl.h"
 
 namespace quantd {
@@ -20,6 +21,14 @@ bool SimdEncodeAs(const EncodeJob& job) {
     if (Words::CanEncode(job)) {
       Words words(job);
       WalkRuns<L>(words, job.element_count, job.run_elements);
+      return true;
+    }
+  }
+  if constexpr (HasThresholdEncoder<L, kTransform, Format, Values>()) {
+    using Thresholds = ThresholdEncoder<L, kTransform, Format, Values, kUnsignedZero>;
+    if (job.run_elements >= Thresholds::kRunMin) {
+      Thresholds thresholds(job);
+      WalkRuns<L>(thresholds, job.element_count, job.run_elements);
       return true;
     }
   }

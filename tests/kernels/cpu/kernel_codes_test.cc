@@ -142,6 +142,60 @@ TEST_P(KernelCodesTest, CodesAreThoseOfThePortableLoopForAllValuesOf16Bits) {
   }
 }
 
+// Factors where thresholds of 16-bit values are found in a way of their own, and a little beyond.
+std::vector<float> FactorsOfThresholds(Random& random) {
+  std::vector<float> factors = {3.0f, 1 / 3.0f, 12.0f, 0x1.8p-20f};  // ties of FP4 are values of these
+  for (const float edge : {0x1p-126f, 0x1p-100f, 0x1p-80f, 0x1p-16f, 0x1p-7f, 1.0f, 0x1p7f, 0x1p100f, 0x1p126f}) {
+    for (int step = -2; step <= 2; ++step) {
+      factors.push_back(std::bit_cast<float>(std::bit_cast<uint32_t>(edge) + static_cast<uint32_t>(step)));
+    }
+  }
+  for (int exponent = -130; exponent <= 130; exponent += 5) {
+    const auto mantissa = static_cast<float>(random() % (1 << 23)) * 0x1p-23f;
+    factors.push_back(std::ldexp(1 + mantissa, exponent > 0 ? std::min(exponent, 126) : std::max(exponent, -126)));
+  }
+  return factors;
+}
+
+// Every value beside every other's thresholds: runs of 64 that share a factor.
+TEST_P(KernelCodesTest, CodesOfFourBitsAreThoseOfThePortableLoopForAllValuesOf16BitsAndManyFactors) {
+  constexpr uint64_t kValues = 65536;
+  constexpr uint64_t kRun = 64;
+  std::vector<uint16_t> values(kValues);
+  for (size_t i = 0; i < kValues; ++i) values[i] = static_cast<uint16_t>(i);
+  const auto expect_same = [&](size_t transform, Element element, size_t type, float factor, bool unsigned_zero) {
+    const std::vector<float> factors(kValues / kRun, factor);
+    EncodeJob job = {reinterpret_cast<const std::byte*>(values.data()), kValues, kRun, factors.data()};
+    job.highest = InfoOf(element).largest;
+    job.lowest = -job.highest;
+    job.unsigned_zero = unsigned_zero;
+    Bytes expected(kValues / 2);
+    Bytes actual(kValues / 2);
+    job.codes = expected.data();
+    kBaselineKernels.encode[transform][static_cast<size_t>(element)][type](job);
+    job.codes = actual.data();
+    kernels().encode[transform][static_cast<size_t>(element)][type](job);
+    const auto difference = std::ranges::mismatch(actual, expected).in1 - actual.begin();
+    ASSERT_TRUE(actual == expected) << Name("encode", transform, static_cast<size_t>(element), type) << ", factor "
+                                    << factor << ", value " << difference * 2;
+  };
+  for (const float factor : FactorsOfThresholds(random_)) {
+    for (const Element element : {Element::kNf4, Element::kFp4Bnb, Element::kFp4E2m1, Element::kFp4E3m0}) {
+      for (size_t transform = 0; transform < kTransformCount; ++transform) {
+        for (const DataType dtype : {DataType::kFloat16, DataType::kBFloat16}) {
+          const size_t type = FloatTypeIndex(dtype);
+          if (kBaselineKernels.encode[transform][static_cast<size_t>(element)][type] == nullptr) continue;
+          for (const bool unsigned_zero : {false, true}) {
+            if (unsigned_zero && InfoOf(element).kind != ElementKind::kMiniFloat) continue;
+            expect_same(transform, element, type, factor, unsigned_zero);
+            if (HasFatalFailure()) return;
+          }
+        }
+      }
+    }
+  }
+}
+
 // ---- Values ----
 
 enum class ScaleKind { kNone, kOrdinary, kAnyBits };
