@@ -29,6 +29,19 @@ class FindingsMemory {
   uint32_t launch_ = 0;
 };
 
+// The same in memory of the host, which small launches reach without a copy.
+class MappedFindings {
+ public:
+  // Of the next launch, after the one before has ended. RESOURCE_EXHAUSTED without memory.
+  absl::StatusOr<FindingsTarget> Next();
+  // Of the last one, which has ended.
+  FoundRange Found() const;
+
+ private:
+  PinnedBuffer memory_;
+  uint32_t launch_ = 0;
+};
+
 // Of launch number `launch`, from a copy of its slots.
 FoundRange FoundBy(uint32_t launch, const FindingsSlots& slots);
 

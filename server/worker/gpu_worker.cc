@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -18,6 +19,13 @@ constexpr absl::Duration kCancelPoll = absl::Milliseconds(20);
 constexpr absl::Duration kLongestPoll = absl::Minutes(1);
 // Within which a worker that was told to end has ended.
 constexpr absl::Duration kExitDeadline = absl::Seconds(5);
+// Batches whose answer their sender reads itself, and how long it asks for it again and again.
+constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
+constexpr std::chrono::microseconds kReadingMax(100);
+
+bool IsSmall(const Plan& plan, const UnitBatch& batch) {
+  return plan.ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan.values_dtype) <= kSmallBatchBytesMax;
+}
 
 absl::Status Lost(const std::string& message) {
   return MakeError(absl::StatusCode::kUnavailable, reason::kGpuLost, message + ". Try again; the bytes are the same.");
@@ -117,6 +125,16 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
   QUANTD_ASSIGN_OR_RETURN(RunMessage message, ToMessage(plan, batch, slots_.memory));
   const auto pending = std::make_shared<Pending>();
   pending->cancelled = &cancelled;
+  QUANTD_ASSIGN_OR_RETURN(const bool reads, SendBatch(plan, std::move(message), pending, IsSmall(plan, batch)));
+  if (reads) ReadForAMoment(*pending);
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&pending->done));
+  --runs_;
+  return std::move(pending->outcome);
+}
+
+absl::StatusOr<bool> GpuWorker::SendBatch(const Plan& plan, RunMessage message, const std::shared_ptr<Pending>& pending,
+                                          bool is_small) {
   absl::MutexLock lock(&mutex_);
   const auto has_place = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return state_ != WorkerState::kServing || runs_ < units_in_flight_;
@@ -132,22 +150,51 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
     wake_up_.Notify();
     return Lost("the GPU's worker takes no messages");
   }
-  const bool first = pending_.empty();
   pending_[last_id_] = pending;
   worked_at_ = clock_.Now();
   worked_since_probe_ = true;
   trimmed_ = false;
-  if (first) wake_up_.Notify();  // there is a deadline now
   ++runs_;
-  mutex_.Await(absl::Condition(&pending->done));
-  --runs_;
-  return std::move(pending->outcome);
+  if (reader_ != Reader::kNobody) return false;
+  if (!is_small) {
+    LetWatcherRead();
+    return false;
+  }
+  reader_ = Reader::kSender;
+  return true;
+}
+
+void GpuWorker::ReadForAMoment(const Pending& awaited) {
+  const MessageSocket* socket = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    socket = &*socket_;
+  }
+  const auto end = std::chrono::steady_clock::now() + kReadingMax;
+  bool is_done = false;
+  while (!is_done && std::chrono::steady_clock::now() < end) {
+    auto received = socket->TryReceive();
+    if (!received.ok()) break;  // the watching thread finds out why
+    if (!received->has_value()) continue;
+    absl::MutexLock lock(&mutex_);
+    TakeMessage(std::move(received));
+    is_done = awaited.done || !IsHeard();
+  }
+  absl::MutexLock lock(&mutex_);
+  reader_ = Reader::kNobody;
+  if (!pending_.empty()) LetWatcherRead();
+}
+
+// Deadlines are its to look at, from now on.
+void GpuWorker::LetWatcherRead() {
+  reader_ = Reader::kWatcher;
+  wake_up_.Notify();
 }
 
 absl::Status GpuWorker::SendRun(const Plan& plan, RunMessage message) {
-  OpenPlanMessage description = DescriptionOf(plan);
-  const PlanSlots::Place place = plans_.Find(EncodeWorkerMessage(description));
+  const PlanSlots::Place place = plans_.Find(plan);
   if (place.is_new) {
+    OpenPlanMessage description = DescriptionOf(plan);
     description.plan_slot = place.slot;
     QUANTD_RETURN_IF_ERROR(socket_->SendNow(std::move(description)));
   }
@@ -171,18 +218,17 @@ void GpuWorker::Watch() {
       if (ending_) break;
       timeout_ms = PollTimeoutMs(LookAtClock(all_is_read) - clock_.Now());
       if (process_.has_value()) events[kGone].fd = process_->gone_descriptor();
-      // What a worker in doubt says is not even read.
-      if (state_ == WorkerState::kStarting || state_ == WorkerState::kServing) socket = &*socket_;
+      if (IsHeard() && reader_ == Reader::kWatcher) socket = &*socket_;
     }
     if (socket != nullptr) events[kSocket].fd = socket->get();
     poll(events.data(), events.size(), timeout_ms);
-    all_is_read = events[kSocket].revents == 0;
+    all_is_read = socket != nullptr && events[kSocket].revents == 0;
     if (events[kWakeUp].revents != 0) wake_up_.Clear();
     // The last words of a process that is gone come first: they say why.
     const bool gone = events[kGone].revents != 0;
     bool silent = events[kSocket].revents == 0;
     if (!silent) {
-      auto received = socket->Receive();
+      auto received = socket->TryReceive();
       silent = gone && !received.ok();
       absl::MutexLock lock(&mutex_);
       if (!silent) TakeMessage(std::move(received));
@@ -217,11 +263,15 @@ absl::Time GpuWorker::LookAtClock(bool all_is_read) {
   return absl::InfiniteFuture();
 }
 
+// What a worker in doubt says is not even read.
+bool GpuWorker::IsHeard() const { return state_ == WorkerState::kStarting || state_ == WorkerState::kServing; }
+
 bool GpuWorker::IsBetweenProcesses() const { return state_ == WorkerState::kLost && !process_.has_value(); }
 
 absl::Time GpuWorker::LookAtServing(absl::Time now, bool all_is_read) {
-  if (pending_.empty()) return LookAtIdleness(now);
   absl::Time next = now + kCancelPoll;
+  if (reader_ == Reader::kSender) return next;
+  if (pending_.empty()) return LookAtIdleness(now);
   for (auto& [id, pending] : pending_) {
     if (now >= pending->deadline && all_is_read) {
       Doubt("it did not answer within " + absl::FormatDuration(options_.unit_deadline));
@@ -247,6 +297,7 @@ absl::Time GpuWorker::LookAtIdleness(absl::Time now) {
     const auto probe = std::make_shared<Pending>();
     probe->deadline = now + options_.unit_deadline;
     pending_[++last_id_] = probe;
+    reader_ = Reader::kWatcher;
     SendOrDoubt(ProbeMessage{last_id_});
     return now + kCancelPoll;
   }
@@ -272,6 +323,7 @@ void GpuWorker::Launch() {
   }
   process_.emplace(std::move(launched->process));
   socket_.emplace(std::move(launched->socket));
+  reader_ = Reader::kWatcher;
   const StartMessage start{.slot_bytes = slots_.memory.slot_bytes,
                            .slots = slots_.memory.slots,
                            .units_in_flight = options_.units_in_flight_max,
@@ -281,10 +333,11 @@ void GpuWorker::Launch() {
   if (!sent.ok()) Doubt(std::string(sent.message()));
 }
 
-void GpuWorker::TakeMessage(absl::StatusOr<MessageSocket::Received> received) {
-  if (state_ != WorkerState::kStarting && state_ != WorkerState::kServing) return;
+void GpuWorker::TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received>> received) {
+  if (!IsHeard()) return;
   if (!received.ok()) return Doubt(std::string(received.status().message()));
-  WorkerMessage& message = received->message;
+  if (!received->has_value()) return;
+  WorkerMessage& message = (*received)->message;
   if (const auto* failed = std::get_if<FailedMessage>(&message); failed != nullptr) {
     if (failed->code == absl::StatusCode::kResourceExhausted) loss_ = LossKind::kNoMemory;
     return Doubt("it cannot serve: " + failed->message);
@@ -305,6 +358,7 @@ void GpuWorker::TakeReady(const ReadyMessage& ready) {
   ready_at_ = worked_at_ = probed_at_ = clock_.Now();
   worked_since_probe_ = false;
   trimmed_ = false;
+  reader_ = Reader::kNobody;
   SetState(WorkerState::kServing);
 }
 
@@ -328,6 +382,7 @@ void GpuWorker::TakeResult(ResultMessage& result) {
   }
   pending->done = true;
   pending_.erase(found);
+  if (pending_.empty() && reader_ == Reader::kWatcher) reader_ = Reader::kNobody;
   worked_at_ = clock_.Now();
 }
 
@@ -340,6 +395,12 @@ void GpuWorker::Doubt(const std::string& why) {
 
 // Only now does nobody else touch the memory of what it was given.
 void GpuWorker::OnGone() {
+  const auto is_left = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return reader_ != Reader::kSender; };
+  mutex_.Await(absl::Condition(&is_left));
+  if (IsHeard() && reader_ == Reader::kNobody) {
+    reader_ = Reader::kWatcher;  // it may have said why
+    return;
+  }
   const std::string how = process_->Reap();
   process_.reset();
   socket_.reset();

@@ -95,6 +95,10 @@ class GpuWorker final : public Backend {
   bool AwaitUnderWay(size_t count, absl::Duration timeout) const;
 
  private:
+  // Who reads what the process says. Nobody where it has nothing to answer; for a small batch the thread that has sent
+  // it, for a moment, because a hop to another thread takes longer than the batch.
+  enum class Reader : uint8_t { kNobody, kSender, kWatcher };
+
   // A batch, or a probe, that the process has not answered yet.
   struct Pending {
     absl::Time deadline;
@@ -103,6 +107,12 @@ class GpuWorker final : public Backend {
     bool done = false;
     absl::StatusOr<BatchResult> outcome = BatchResult();
   };
+
+  // Waits for its turn. True: the sender is to read.
+  absl::StatusOr<bool> SendBatch(const Plan& plan, RunMessage message, const std::shared_ptr<Pending>& pending,
+                                 bool is_small);
+  void ReadForAMoment(const Pending& awaited);
+  void LetWatcherRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   void Watch();
   // When it must be looked at again. `all_is_read`: no answer waits in the socket, where this process itself may have
@@ -113,10 +123,11 @@ class GpuWorker final : public Backend {
   absl::Time LookAtServing(absl::Time now, bool all_is_read) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time LookAtIdleness(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Launch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeMessage(absl::StatusOr<MessageSocket::Received> received) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received>> received) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeReady(const ReadyMessage& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeResult(ResultMessage& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsHeard() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AfterLoss(LossKind kind, const std::string& how) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status SendRun(const Plan& plan, RunMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendOrDoubt(WorkerMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -136,7 +147,8 @@ class GpuWorker final : public Backend {
   bool start_wanted_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<ChildProcess> process_ ABSL_GUARDED_BY(mutex_);  // replaced by the watching thread only
-  std::optional<MessageSocket> socket_ ABSL_GUARDED_BY(mutex_);  // closed only when the process is gone
+  std::optional<MessageSocket> socket_ ABSL_GUARDED_BY(mutex_);  // closed when the process is gone and nobody reads
+  Reader reader_ ABSL_GUARDED_BY(mutex_) = Reader::kNobody;
   std::string doubt_ ABSL_GUARDED_BY(mutex_);                    // why it was killed; empty: it was not
   LossKind loss_ ABSL_GUARDED_BY(mutex_) = LossKind::kFault;
   std::string target_ ABSL_GUARDED_BY(mutex_);  // never changes once it is set
