@@ -52,8 +52,8 @@ class CudaDevice final : public WorkerDevice {
 
  private:
   absl::Status MakeBackend() {
-    QUANTD_ASSIGN_OR_RETURN(std::shared_ptr<Backend> made, MakeCudaBackend(kDevice, MakeCpuBackend(),
-                                                                                CudaKernels::kFused, slots_.mapped()));
+    QUANTD_ASSIGN_OR_RETURN(std::shared_ptr<Backend> made,
+                            MakeCudaBackend(kDevice, MakeCpuBackend(), CudaKernels::kFused, slots_.mapped()));
     absl::MutexLock lock(&mutex_);
     backend_.swap(made);
     return absl::OkStatus();

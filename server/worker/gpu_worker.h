@@ -123,7 +123,8 @@ class GpuWorker final : public Backend {
   absl::Time LookAtServing(absl::Time now, bool all_is_read) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time LookAtIdleness(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Launch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received>> received) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received>> received)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeReady(const ReadyMessage& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeResult(ResultMessage& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -149,7 +150,7 @@ class GpuWorker final : public Backend {
   std::optional<ChildProcess> process_ ABSL_GUARDED_BY(mutex_);  // replaced by the watching thread only
   std::optional<MessageSocket> socket_ ABSL_GUARDED_BY(mutex_);  // closed when the process is gone and nobody reads
   Reader reader_ ABSL_GUARDED_BY(mutex_) = Reader::kNobody;
-  std::string doubt_ ABSL_GUARDED_BY(mutex_);                    // why it was killed; empty: it was not
+  std::string doubt_ ABSL_GUARDED_BY(mutex_);  // why it was killed; empty: it was not
   LossKind loss_ ABSL_GUARDED_BY(mutex_) = LossKind::kFault;
   std::string target_ ABSL_GUARDED_BY(mutex_);  // never changes once it is set
   uint32_t units_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -30,8 +30,8 @@ TEST(PlanSlots, KnowsPlansByAllThatTheyAreMadeFrom) {
       plans.push_back(testing::PlanOrDie({preset}, Direction::kDequantize, dtype, shape));
     }
   }
-  plans.push_back(testing::PlanOrDie({"bnb-nf4", {{"block_size", "128"}}}, Direction::kQuantize, DataType::kFloat32,
-                                     shape));
+  plans.push_back(
+      testing::PlanOrDie({"bnb-nf4", {{"block_size", "128"}}}, Direction::kQuantize, DataType::kFloat32, shape));
   plans.push_back(MakePlan(plans[4].scheme, Direction::kQuantize, DataType::kFloat32, shape, {.amax = 1}).value());
   for (const Plan& plan : plans) EXPECT_TRUE(slots.Find(plan).is_new) << plan.scheme.preset;
   for (const Plan& plan : plans) EXPECT_FALSE(slots.Find(plan).is_new) << plan.scheme.preset;
