@@ -39,6 +39,8 @@ constexpr uint64_t kPolledBytesMax = 1 << 20;
 constexpr std::chrono::microseconds kPollMax(100);
 
 struct Workspace {
+  explicit Workspace(const std::shared_ptr<DeviceMemoryBudget>& budget) : memory(budget), findings(budget) {}
+
   Stream stream;
   DeviceBuffer memory;
   FindingsMemory findings;
@@ -235,9 +237,8 @@ class Operation {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, std::string target, std::unique_ptr<Backend> rest, CudaKernels kernels,
-              const MappedMemory& mapped)
-      : device_(device), target_(std::move(target)), rest_(std::move(rest)), kernels_(kernels), mapped_(mapped) {}
+  CudaBackend(int device, std::string target, std::unique_ptr<Backend> rest, CudaBackendOptions options)
+      : device_(device), target_(std::move(target)), rest_(std::move(rest)), options_(std::move(options)) {}
 
   std::string_view name() const override { return "cuda"; }
   std::string_view target() const override { return target_; }
@@ -261,7 +262,7 @@ class CudaBackend final : public Backend {
  private:
   absl::Status RunOn(const Plan& plan, const UnitBatch& batch, Workspace& workspace, BatchResult& result,
                      bool& has_nonfinite) const {
-    Operation operation(plan, batch, kernels_, mapped_, workspace);
+    Operation operation(plan, batch, options_.kernels, options_.mapped, workspace);
     QUANTD_RETURN_IF_ERROR(operation.Prepare());
     return plan.direction == Direction::kQuantize ? operation.Quantize(result, has_nonfinite) : operation.Dequantize();
   }
@@ -279,7 +280,7 @@ class CudaBackend final : public Backend {
     if (!stream.ok()) return stream.status();
     auto found = PinnedBuffer::Make(sizeof(FindingsSlots));
     if (!found.ok()) return found.status();
-    auto workspace = std::make_unique<Workspace>();
+    auto workspace = std::make_unique<Workspace>(options_.memory_budget);
     workspace->stream = *std::move(stream);
     workspace->found = *std::move(found);
     return workspace;
@@ -292,8 +293,7 @@ class CudaBackend final : public Backend {
   int device_;
   std::string target_;
   std::unique_ptr<Backend> rest_;
-  CudaKernels kernels_;
-  const MappedMemory mapped_;
+  const CudaBackendOptions options_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> idle_;
 };
@@ -309,12 +309,12 @@ int CudaDeviceCount() {
   return count;
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, std::unique_ptr<Backend> rest, CudaKernels kernels,
-                                                         const MappedMemory& mapped) {
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, std::unique_ptr<Backend> rest,
+                                                         CudaBackendOptions options) {
   cudaDeviceProp properties{};
   QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetDeviceProperties(&properties, device), "looking for the GPU"));
   return std::make_unique<CudaBackend>(device, absl::StrCat("sm_", properties.major, properties.minor), std::move(rest),
-                                       kernels, mapped);
+                                       std::move(options));
 }
 
 }  // namespace quantd

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/device_jobs.h"
@@ -21,6 +23,8 @@ using FindingsSlots = std::array<DeviceFindings, kFindingsSlots>;
 
 class FindingsMemory {
  public:
+  explicit FindingsMemory(std::shared_ptr<DeviceMemoryBudget> budget = nullptr) : memory_(std::move(budget)) {}
+
   // Of the next launch on `stream`, always the same one. RESOURCE_EXHAUSTED without memory.
   absl::StatusOr<FindingsTarget> Next(cudaStream_t stream);
 

@@ -23,10 +23,6 @@ constexpr absl::Duration kExitDeadline = absl::Seconds(5);
 constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
 constexpr std::chrono::microseconds kReadingMax(100);
 
-bool IsSmall(const Plan& plan, const UnitBatch& batch) {
-  return plan.ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan.values_dtype) <= kSmallBatchBytesMax;
-}
-
 absl::Status Lost(const std::string& message) {
   return MakeError(absl::StatusCode::kUnavailable, reason::kGpuLost, message + ". Try again; the bytes are the same.");
 }
@@ -42,6 +38,18 @@ OpenPlanMessage DescriptionOf(const Plan& plan) {
           .values_dtype = plan.values_dtype,
           .shape = plan.shape,
           .known = plan.known};
+}
+
+const char* RemedyFor(LossKind kind) {
+  switch (kind) {
+    case LossKind::kCannotStart:
+      return "install quantd-gpu-worker beside quantd, set gpu.worker_path, or set gpu.mode to off";
+    case LossKind::kNoBudget:
+      return "raise gpu.memory_budget_bytes or lower limits.slot_bytes, then restart quantd";
+    default:
+      return "look at the GPU (nvidia-smi, dmesg for Xid lines), then restart quantd; set gpu.mode to off to serve "
+             "without it";
+  }
 }
 
 int PollTimeoutMs(absl::Duration wait) {
@@ -87,6 +95,11 @@ WorkerState GpuWorker::state() const {
   return state_;
 }
 
+GpuWorkerCounts GpuWorker::counts() const {
+  absl::MutexLock lock(&mutex_);
+  return counts_;
+}
+
 uint32_t GpuWorker::units_in_flight() const {
   absl::MutexLock lock(&mutex_);
   return units_in_flight_;
@@ -125,16 +138,21 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
   QUANTD_ASSIGN_OR_RETURN(RunMessage message, ToMessage(plan, batch, slots_.memory));
   const auto pending = std::make_shared<Pending>();
   pending->cancelled = &cancelled;
-  QUANTD_ASSIGN_OR_RETURN(const bool reads, SendBatch(plan, std::move(message), pending, IsSmall(plan, batch)));
+  const uint64_t value_bytes = plan.ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan.values_dtype);
+  QUANTD_ASSIGN_OR_RETURN(const bool reads, SendBatch(plan, std::move(message), pending, value_bytes));
   if (reads) ReadForAMoment(*pending);
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(&pending->done));
   --runs_;
+  if (pending->outcome.ok()) {
+    ++counts_.batches;
+    counts_.value_bytes += value_bytes;
+  }
   return std::move(pending->outcome);
 }
 
 absl::StatusOr<bool> GpuWorker::SendBatch(const Plan& plan, RunMessage message, const std::shared_ptr<Pending>& pending,
-                                          bool is_small) {
+                                          uint64_t value_bytes) {
   absl::MutexLock lock(&mutex_);
   const auto has_place = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return state_ != WorkerState::kServing || runs_ < units_in_flight_;
@@ -156,7 +174,7 @@ absl::StatusOr<bool> GpuWorker::SendBatch(const Plan& plan, RunMessage message, 
   trimmed_ = false;
   ++runs_;
   if (reader_ != Reader::kNobody) return false;
-  if (!is_small) {
+  if (value_bytes > kSmallBatchBytesMax) {
     LetWatcherRead();
     return false;
   }
@@ -340,6 +358,7 @@ void GpuWorker::TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received
   WorkerMessage& message = (*received)->message;
   if (const auto* failed = std::get_if<FailedMessage>(&message); failed != nullptr) {
     if (failed->code == absl::StatusCode::kResourceExhausted) loss_ = LossKind::kNoMemory;
+    if (failed->code == absl::StatusCode::kFailedPrecondition) loss_ = LossKind::kNoBudget;
     return Doubt("it cannot serve: " + failed->message);
   }
   const auto* const ready = std::get_if<ReadyMessage>(&message);
@@ -417,6 +436,7 @@ void GpuWorker::OnGone() {
 }
 
 void GpuWorker::AfterLoss(LossKind kind, const std::string& how) {
+  ++counts_.losses;
   const auto delay =
       restart_policy_.AfterLoss(kind, units_in_flight_ > 0 ? clock_.Now() - ready_at_ : absl::ZeroDuration());
   units_in_flight_ = 0;
@@ -427,14 +447,8 @@ void GpuWorker::AfterLoss(LossKind kind, const std::string& how) {
                   {{"device", options_.device}, {"why", how}, {"restart_in", absl::FormatDuration(*delay)}});
     return;
   }
-  logger_.Write(
-      LogLevel::kError, "gpu worker quarantined",
-      {{"device", options_.device},
-       {"why", how},
-       {"remedy", kind == LossKind::kCannotStart
-                      ? "install quantd-gpu-worker beside quantd, set gpu.worker_path, or set gpu.mode to off"
-                      : "look at the GPU (nvidia-smi, dmesg for Xid lines), then restart quantd; set gpu.mode to off "
-                        "to serve without it"}});
+  logger_.Write(LogLevel::kError, "gpu worker quarantined",
+                {{"device", options_.device}, {"why", how}, {"remedy", RemedyFor(kind)}});
 }
 
 void GpuWorker::SendOrDoubt(WorkerMessage message) {

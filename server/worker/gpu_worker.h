@@ -57,6 +57,13 @@ struct SharedSlots {
   SlotMemory memory;
 };
 
+// Since the start of the server.
+struct GpuWorkerCounts {
+  uint64_t batches = 0;      // computed
+  uint64_t value_bytes = 0;  // of those
+  uint64_t losses = 0;       // processes that crashed, were killed for a fault or could not start
+};
+
 // Safe from any thread.
 class GpuWorker final : public Backend {
  public:
@@ -82,6 +89,7 @@ class GpuWorker final : public Backend {
   void Start();
 
   WorkerState state() const;
+  GpuWorkerCounts counts() const;
   const std::string& device() const { return options_.device; }
   // As agreed on with the process.
   uint32_t units_in_flight() const;
@@ -110,7 +118,7 @@ class GpuWorker final : public Backend {
 
   // Waits for its turn. True: the sender is to read.
   absl::StatusOr<bool> SendBatch(const Plan& plan, RunMessage message, const std::shared_ptr<Pending>& pending,
-                                 bool is_small);
+                                 uint64_t value_bytes);
   void ReadForAMoment(const Pending& awaited);
   void LetWatcherRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -158,6 +166,7 @@ class GpuWorker final : public Backend {
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t runs_ ABSL_GUARDED_BY(mutex_) = 0;  // at most units_in_flight_; without probes
   std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mutex_);
+  GpuWorkerCounts counts_ ABSL_GUARDED_BY(mutex_);
   RestartPolicy restart_policy_ ABSL_GUARDED_BY(mutex_);
 
   absl::Time state_since_ ABSL_GUARDED_BY(mutex_);

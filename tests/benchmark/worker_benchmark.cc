@@ -162,7 +162,7 @@ bool MeasureWithoutWorker(server::SlotArena& arena) {
   const auto registered =
       OrThrow(RegisteredMemory::Register(std::span(arena.memory(), arena.slot_bytes() * arena.slots_max())));
   const auto copying = OrThrow(MakeCudaBackend(0, MakeCpuBackend()));
-  const auto in_place = OrThrow(MakeCudaBackend(0, MakeCpuBackend(), CudaKernels::kFused, registered.mapped()));
+  const auto in_place = OrThrow(MakeCudaBackend(0, MakeCpuBackend(), {.mapped = registered.mapped()}));
   bool all_right = true;
   for (const uint64_t kib : {4, 16, 64, 128}) {
     all_right = MeasureRoundTrip("this process, copies", *copying, arena, kib << 10) && all_right;

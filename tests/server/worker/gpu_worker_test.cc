@@ -224,6 +224,13 @@ TEST_F(Supervision, AProgramThatIsNotThereIsQuarantinedAtOnce) {
   EXPECT_THAT(harness_.logger.AwaitLine("quarantined"), HasSubstr("gpu.worker_path"));
 }
 
+TEST_F(Supervision, ABudgetThatIsTooSmallEndsItAtOnceAndSaysSo) {
+  const auto worker = harness_.MakeWorker({"no-budget"}, Options());
+  worker->Start();
+  EXPECT_TRUE(worker->AwaitState(WorkerState::kQuarantined, kPatience));
+  EXPECT_THAT(harness_.logger.AwaitLine("quarantined"), HasSubstr("raise gpu.memory_budget_bytes"));
+}
+
 TEST_F(Supervision, AWorkerThatIsNotReadyInTimeIsKilled) {
   const auto worker = harness_.MakeWorker({"none"}, Options());
   GpuWorker silent(
