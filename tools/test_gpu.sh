@@ -77,6 +77,36 @@ stream_with() {
   : >"$scratch/log"
 }
 
+# Takes all memory of the GPU that is free, says so, and keeps it until it is killed.
+memory_hog() {
+  exec python3 -u - <<'PYTHON'
+import ctypes, signal
+cuda = ctypes.CDLL("libcuda.so.1")
+context, memory = ctypes.c_void_p(), ctypes.c_uint64()
+assert cuda.cuInit(0) == 0 and cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) == 0
+assert cuda.cuCtxSetCurrent(context) == 0
+for shift in range(34, 19, -1):
+    while cuda.cuMemAlloc_v2(ctypes.byref(memory), ctypes.c_size_t(1 << shift)) == 0:
+        pass
+print("full")
+signal.pause()
+PYTHON
+}
+
+# A stream while another process has the GPU's memory: the CPU does what the GPU cannot.
+stream_beside_hog() {
+  say "a stream beside a process that has all the memory"
+  memory_hog >"$scratch/hog" &
+  hog=$!
+  await 60 grep -q full "$scratch/hog"
+  quantize "$scratch/out.safetensors" >/dev/null || fail "the client saw an error: $(cat "$scratch/log")"
+  kill $hog
+  wait $hog || true
+  cmp "$scratch/out.safetensors" "$scratch/expected.safetensors" || fail "other bytes beside the hog"
+  logged "batch goes from a gpu to the cpu" || fail "the GPU had memory all the same"
+  "$bin/quantctl" info --address "$address" | grep gpus
+}
+
 prepare() {
   if [ -d build/device ]; then bin=$PWD/build/device; else bin=$PWD/build/bin; fi
   LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
@@ -108,6 +138,7 @@ test_service() {
   write_tensor "$scratch/in.safetensors"
   "$bin/quantctl" quantize "$scratch/in.safetensors" "$scratch/expected.safetensors" --scheme bnb-nf4 >/dev/null
   start_quantd
+  stream_beside_hog
   quantize "$scratch/out.safetensors"
   cmp "$scratch/out.safetensors" "$scratch/expected.safetensors" || fail "the GPU's bytes are not the CPU's"
   say "MiB of the GPU while it serves: $(gpu_mib)"
@@ -116,6 +147,7 @@ test_service() {
   say "idle for longer than idle_exit"
   await 30 logged state=idle
   await 10 no_gpu_memory
+  "$bin/quantctl" info --address "$address" | grep gpus
   kill "$quantd"
   wait "$quantd" || fail "quantd did not end well"
   quantd=

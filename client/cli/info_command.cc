@@ -14,7 +14,13 @@ namespace {
 nlohmann::ordered_json ToJson(const ServerInfo& info) {
   nlohmann::ordered_json gpus = nlohmann::ordered_json::array();
   for (const GpuInfo& gpu : info.gpus) {
-    gpus.push_back({{"name", gpu.name}, {"target", gpu.target}, {"state", gpu.state}});
+    gpus.push_back({{"name", gpu.name},
+                    {"target", gpu.target},
+                    {"state", gpu.state},
+                    {"batches", gpu.batches},
+                    {"value_bytes", gpu.value_bytes},
+                    {"losses", gpu.losses},
+                    {"replays", gpu.replays}});
   }
   return {{"version", info.version},
           {"server_instance", info.server_instance},

@@ -168,6 +168,7 @@ struct ClientOptions {
 // A GPU of the server: quantd.v1.Gpu.
 struct GpuInfo {
   std::string name, target, state;
+  uint64_t batches = 0, value_bytes = 0, losses = 0, replays = 0;
 };
 
 struct ServerInfo {

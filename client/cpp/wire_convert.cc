@@ -60,7 +60,10 @@ Summary FromWire(const v1::Summary& summary) {
 ServerInfo FromWire(const v1::GetServerInfoResponse& info) {
   const v1::Limits& limits = info.limits();
   std::vector<GpuInfo> gpus;
-  for (const v1::Gpu& gpu : info.gpus()) gpus.push_back({gpu.name(), gpu.target(), gpu.state()});
+  for (const v1::Gpu& gpu : info.gpus()) {
+    gpus.push_back(
+        {gpu.name(), gpu.target(), gpu.state(), gpu.batches(), gpu.value_bytes(), gpu.losses(), gpu.replays()});
+  }
   return {.version = info.version(),
           .server_instance = info.server_instance(),
           .cpu_target = info.cpu_target(),

@@ -5,6 +5,8 @@
 #include <array>
 #include <bit>
 #include <chrono>
+#include <cstring>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -19,6 +21,7 @@ namespace quantd {
 namespace {
 
 constexpr uint64_t kAlignmentBytes = 256;
+constexpr uint64_t kVectorBytes = 16;  // that kernels read and write at once
 constexpr uint64_t Aligned(uint64_t bytes) { return (bytes + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes; }
 
 // Parts of one allocation, laid out before it is made.
@@ -36,10 +39,13 @@ constexpr uint64_t kPolledBytesMax = 1 << 20;
 constexpr std::chrono::microseconds kPollMax(100);
 
 struct Workspace {
+  explicit Workspace(const std::shared_ptr<DeviceMemoryBudget>& budget) : memory(budget), findings(budget) {}
+
   Stream stream;
   DeviceBuffer memory;
   FindingsMemory findings;
-  PinnedBuffer found;  // FindingsSlots
+  PinnedBuffer found;                // FindingsSlots, copied from `findings`
+  MappedFindings findings_in_place;  // what kernels write that work in the host's memory
 };
 
 bool HasKernels(const Plan& plan, const UnitBatch& batch) { return !batch.error_metrics && HasDeviceKernels(plan); }
@@ -47,10 +53,12 @@ bool HasKernels(const Plan& plan, const UnitBatch& batch) { return !batch.error_
 // One call of Run. Copies and kernels are queued on the workspace's stream; Finish waits for them.
 class Operation {
  public:
-  Operation(const Plan& plan, const UnitBatch& batch, CudaKernels kernels, Workspace& workspace)
+  Operation(const Plan& plan, const UnitBatch& batch, CudaKernels kernels, const MappedMemory& mapped,
+            Workspace& workspace)
       : plan_(plan),
         pass_(plan.passes[batch.pass]),
         batch_(batch),
+        mapped_(mapped),
         workspace_(workspace),
         stream_(workspace.stream.get()),
         on_device_{.plan = plan,
@@ -60,11 +68,88 @@ class Operation {
                        plan.direction == Direction::kQuantize ? batch.parameters : ParametersFrom(plan, batch.inputs),
                    .kernels = kernels} {}
   // After a failure copies may still be under way, from and to the caller's memory.
-  ~Operation() { cudaStreamSynchronize(stream_); }
+  ~Operation() {
+    if (!is_over_) cudaStreamSynchronize(stream_);
+  }
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
 
   absl::Status Prepare() {
+    in_place_ = CanStayInPlace();
+    return in_place_ ? PrepareInPlace() : PrepareCopies();
+  }
+
+  // Sets `has_nonfinite` where the batch is for another backend to do again.
+  absl::Status Quantize(BatchResult& result, bool& has_nonfinite) {
+    FoundRange found;
+    QUANTD_RETURN_IF_ERROR(in_place_ ? QuantizeInPlace(found) : QuantizeCopies(found));
+    constexpr uint32_t kInfinity = 0x7f800000;
+    has_nonfinite = found.amax_bits >= kInfinity;
+    // Of values; what was found in spooled scales is not of interest.
+    if (pass_.inputs[0].name == kSpooledScalesSegment) return absl::OkStatus();
+    result.range.amax = std::bit_cast<float>(found.amax_bits);
+    if (found.lowest_bits != 0) result.range.lowest = -std::bit_cast<float>(found.lowest_bits);
+    result.range.highest = std::bit_cast<float>(found.highest_bits);
+    return absl::OkStatus();
+  }
+
+  absl::Status Dequantize() {
+    if (!in_place_) QUANTD_RETURN_IF_ERROR(CopyInputs());
+    QUANTD_RETURN_IF_ERROR(LaunchDequantize(on_device_, stream_));
+    if (!in_place_) QUANTD_RETURN_IF_ERROR(CopyOutputs());
+    return Finish();
+  }
+
+ private:
+  // Where kernels find a segment in the host's memory; null: they do not, or not where they need it.
+  std::byte* Mapped(const std::byte* data, uint64_t bytes) const {
+    const std::byte* const begin = mapped_.host.data();
+    if (std::less<>()(data, begin) || std::less<>()(begin + mapped_.host.size(), data + bytes)) return nullptr;
+    std::byte* const found = mapped_.device + (data - begin);
+    return reinterpret_cast<uintptr_t>(found) % kVectorBytes == 0 ? found : nullptr;
+  }
+
+  bool CanStayInPlace() const {
+    uint64_t bytes = 0;
+    const auto add = [&](const SegmentLayout& segment, const std::byte* data) {
+      bytes += BytesOf(segment);
+      return segment.whole_tensor() || Mapped(data, BytesOf(segment)) != nullptr;
+    };
+    for (size_t i = 0; i < pass_.inputs.size(); ++i) {
+      if (!add(pass_.inputs[i], batch_.inputs[i])) return false;
+    }
+    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
+      if (!add(pass_.outputs[i], batch_.outputs[i])) return false;
+    }
+    return bytes <= kInPlaceBytesMax;
+  }
+
+  absl::Status PrepareInPlace() {
+    for (size_t i = 0; i < pass_.inputs.size(); ++i) {
+      if (!pass_.inputs[i].whole_tensor()) on_device_.inputs[i] = Mapped(batch_.inputs[i], BytesOf(pass_.inputs[i]));
+    }
+    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
+      if (pass_.outputs[i].whole_tensor()) continue;
+      on_device_.outputs[i] = Mapped(batch_.outputs[i], BytesOf(pass_.outputs[i]));
+    }
+    QUANTD_RETURN_IF_ERROR(workspace_.memory.Reserve(DeviceScratchBytes(plan_, on_device_.element_count)));
+    on_device_.scratch = workspace_.memory.data();
+    return absl::OkStatus();
+  }
+
+  absl::Status QuantizeInPlace(FoundRange& found) {
+    QUANTD_ASSIGN_OR_RETURN(on_device_.findings, workspace_.findings_in_place.Next());
+    QUANTD_RETURN_IF_ERROR(LaunchQuantize(on_device_, stream_));
+    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
+      if (pass_.outputs[i].name != kSpooledValuesSegment) continue;
+      std::memcpy(batch_.outputs[i], batch_.inputs[0], BytesOf(pass_.outputs[i]));
+    }
+    QUANTD_RETURN_IF_ERROR(Finish());
+    found = workspace_.findings_in_place.Found();
+    return absl::OkStatus();
+  }
+
+  absl::Status PrepareCopies() {
     Layout layout;
     std::array<uint64_t, kSegmentsMax> inputs{};
     std::array<uint64_t, kSegmentsMax> outputs{};
@@ -83,8 +168,7 @@ class Operation {
     return absl::OkStatus();
   }
 
-  // Sets `has_nonfinite` where the batch is for another backend to do again.
-  absl::Status Quantize(BatchResult& result, bool& has_nonfinite) {
+  absl::Status QuantizeCopies(FoundRange& found) {
     QUANTD_RETURN_IF_ERROR(CopyInputs());
     QUANTD_ASSIGN_OR_RETURN(on_device_.findings, workspace_.findings.Next(stream_));
     QUANTD_RETURN_IF_ERROR(LaunchQuantize(on_device_, stream_));
@@ -93,25 +177,10 @@ class Operation {
                                     reinterpret_cast<const std::byte*>(on_device_.findings.slots), sizeof(slots)));
     QUANTD_RETURN_IF_ERROR(CopyOutputs());
     QUANTD_RETURN_IF_ERROR(Finish());
-    const FoundRange found = FoundBy(on_device_.findings.launch, slots);
-    constexpr uint32_t kInfinity = 0x7f800000;
-    has_nonfinite = found.amax_bits >= kInfinity;
-    // Of values; what was found in spooled scales is not of interest.
-    if (pass_.inputs[0].name == kSpooledScalesSegment) return absl::OkStatus();
-    result.range.amax = std::bit_cast<float>(found.amax_bits);
-    if (found.lowest_bits != 0) result.range.lowest = -std::bit_cast<float>(found.lowest_bits);
-    result.range.highest = std::bit_cast<float>(found.highest_bits);
+    found = FoundBy(on_device_.findings.launch, slots);
     return absl::OkStatus();
   }
 
-  absl::Status Dequantize() {
-    QUANTD_RETURN_IF_ERROR(CopyInputs());
-    QUANTD_RETURN_IF_ERROR(LaunchDequantize(on_device_, stream_));
-    QUANTD_RETURN_IF_ERROR(CopyOutputs());
-    return Finish();
-  }
-
- private:
   uint64_t BytesOf(const SegmentLayout& segment) const {
     if (segment.whole_tensor()) return 0;
     const auto [begin, end] = plan_.BytesOf(segment, batch_.begin_unit, batch_.end_unit);
@@ -146,24 +215,30 @@ class Operation {
     QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetLastError(), "launching a kernel"));
     if (on_device_.element_count * SizeBytes(plan_.values_dtype) <= kPolledBytesMax) {
       const auto give_up = std::chrono::steady_clock::now() + kPollMax;
-      while (cudaStreamQuery(stream_) == cudaErrorNotReady && std::chrono::steady_clock::now() < give_up) {
+      while (!is_over_ && std::chrono::steady_clock::now() < give_up) {
+        is_over_ = cudaStreamQuery(stream_) == cudaSuccess;
       }
+      if (is_over_) return absl::OkStatus();
     }
+    is_over_ = true;
     return StatusOf(cudaStreamSynchronize(stream_), "computing on the GPU");
   }
 
   const Plan& plan_;
   const Pass& pass_;
   const UnitBatch& batch_;
+  const MappedMemory& mapped_;
   Workspace& workspace_;
   cudaStream_t stream_;
   DeviceBatch on_device_;
+  bool in_place_ = false;
+  bool is_over_ = false;
 };
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, std::string target, std::unique_ptr<Backend> rest, CudaKernels kernels)
-      : device_(device), target_(std::move(target)), rest_(std::move(rest)), kernels_(kernels) {}
+  CudaBackend(int device, std::string target, std::unique_ptr<Backend> rest, CudaBackendOptions options)
+      : device_(device), target_(std::move(target)), rest_(std::move(rest)), options_(std::move(options)) {}
 
   std::string_view name() const override { return "cuda"; }
   std::string_view target() const override { return target_; }
@@ -187,7 +262,7 @@ class CudaBackend final : public Backend {
  private:
   absl::Status RunOn(const Plan& plan, const UnitBatch& batch, Workspace& workspace, BatchResult& result,
                      bool& has_nonfinite) const {
-    Operation operation(plan, batch, kernels_, workspace);
+    Operation operation(plan, batch, options_.kernels, options_.mapped, workspace);
     QUANTD_RETURN_IF_ERROR(operation.Prepare());
     return plan.direction == Direction::kQuantize ? operation.Quantize(result, has_nonfinite) : operation.Dequantize();
   }
@@ -205,7 +280,7 @@ class CudaBackend final : public Backend {
     if (!stream.ok()) return stream.status();
     auto found = PinnedBuffer::Make(sizeof(FindingsSlots));
     if (!found.ok()) return found.status();
-    auto workspace = std::make_unique<Workspace>();
+    auto workspace = std::make_unique<Workspace>(options_.memory_budget);
     workspace->stream = *std::move(stream);
     workspace->found = *std::move(found);
     return workspace;
@@ -218,7 +293,7 @@ class CudaBackend final : public Backend {
   int device_;
   std::string target_;
   std::unique_ptr<Backend> rest_;
-  CudaKernels kernels_;
+  const CudaBackendOptions options_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> idle_;
 };
@@ -235,11 +310,11 @@ int CudaDeviceCount() {
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, std::unique_ptr<Backend> rest,
-                                                         CudaKernels kernels) {
+                                                         CudaBackendOptions options) {
   cudaDeviceProp properties{};
   QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetDeviceProperties(&properties, device), "looking for the GPU"));
   return std::make_unique<CudaBackend>(device, absl::StrCat("sm_", properties.major, properties.minor), std::move(rest),
-                                       kernels);
+                                       std::move(options));
 }
 
 }  // namespace quantd

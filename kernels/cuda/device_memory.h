@@ -6,25 +6,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/device_memory_budget.h"
 
 namespace quantd {
 
 // Memory of the device that only grows.
 class DeviceBuffer {
  public:
-  // At least `bytes` from now on; what was in it is lost if it had fewer. RESOURCE_EXHAUSTED, and the old memory is
-  // gone too.
+  DeviceBuffer() = default;
+  // Its memory counts as part of `budget`; null: it does not.
+  explicit DeviceBuffer(std::shared_ptr<DeviceMemoryBudget> budget) : budget_(std::move(budget)) {}
+
+  // At least `bytes` from now on; what was in it is lost if it had fewer. RESOURCE_EXHAUSTED without memory or beyond
+  // the budget, and the old memory is gone too.
   absl::Status Reserve(uint64_t bytes);
   std::byte* data() const { return memory_.get(); }
   uint64_t bytes() const { return bytes_; }
 
  private:
   struct Free {
+    std::shared_ptr<DeviceMemoryBudget> budget;
+    uint64_t bytes;
     void operator()(std::byte* memory) const;
   };
+  std::shared_ptr<DeviceMemoryBudget> budget_;
   std::unique_ptr<std::byte, Free> memory_;
   uint64_t bytes_ = 0;
 };

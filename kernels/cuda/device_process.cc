@@ -11,18 +11,24 @@ namespace quantd {
 
 absl::StatusOr<RegisteredMemory> RegisteredMemory::Register(std::span<std::byte> memory) {
   QUANTD_RETURN_IF_ERROR(
-      StatusOf(cudaHostRegister(memory.data(), memory.size(), cudaHostRegisterDefault), "locking the slots' pages"));
-  return RegisteredMemory(memory.data());
+      StatusOf(cudaHostRegister(memory.data(), memory.size(), cudaHostRegisterMapped), "locking the slots' pages"));
+  RegisteredMemory registered({.host = memory, .device = nullptr});
+  void* device = nullptr;
+  QUANTD_RETURN_IF_ERROR(
+      StatusOf(cudaHostGetDevicePointer(&device, memory.data(), 0), "finding the slots as the GPU sees them"));
+  registered.mapped_.device = static_cast<std::byte*>(device);
+  return registered;
 }
 
 RegisteredMemory::~RegisteredMemory() {
-  if (data_ != nullptr) cudaHostUnregister(data_);
+  if (!mapped_.host.empty()) cudaHostUnregister(mapped_.host.data());
 }
 
-RegisteredMemory::RegisteredMemory(RegisteredMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+RegisteredMemory::RegisteredMemory(RegisteredMemory&& other) noexcept
+    : mapped_(std::exchange(other.mapped_, MappedMemory())) {}
 
 RegisteredMemory& RegisteredMemory::operator=(RegisteredMemory&& other) noexcept {
-  std::swap(data_, other.data_);
+  std::swap(mapped_, other.mapped_);
   return *this;
 }
 

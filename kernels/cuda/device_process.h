@@ -7,10 +7,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cuda/cuda_backend.h"
 
 namespace quantd {
 
-// Memory of this process that the GPU copies from and to by itself: page-locked, and so resident, until destroyed.
+// Memory of this process that the GPU copies from and to by itself, and that its kernels reach: page-locked, and so
+// resident, until destroyed.
 class RegisteredMemory {
  public:
   // INTERNAL with reason BACKEND_FAILED where the system does not allow to lock so much. `memory` must outlive the
@@ -21,9 +23,11 @@ class RegisteredMemory {
   RegisteredMemory(RegisteredMemory&& other) noexcept;
   RegisteredMemory& operator=(RegisteredMemory&& other) noexcept;
 
+  const MappedMemory& mapped() const { return mapped_; }
+
  private:
-  explicit RegisteredMemory(std::byte* data) : data_(data) {}
-  std::byte* data_ = nullptr;
+  explicit RegisteredMemory(const MappedMemory& mapped) : mapped_(mapped) {}
+  MappedMemory mapped_;
 };
 
 // Makes the context on GPU `device` of those that the process sees. Whoever waits for the GPU from now on sleeps, where

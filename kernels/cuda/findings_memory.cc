@@ -1,6 +1,7 @@
 #include "kernels/cuda/findings_memory.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/base/status_macros.h"
 #include "kernels/cuda/cuda_status.h"
@@ -14,6 +15,21 @@ absl::StatusOr<FindingsTarget> FindingsMemory::Next(cudaStream_t stream) {
     launch_ = 0;
   }
   return FindingsTarget{reinterpret_cast<DeviceFindings*>(memory_.data()), ++launch_};
+}
+
+absl::StatusOr<FindingsTarget> MappedFindings::Next() {
+  if (memory_.data() == nullptr) {
+    QUANTD_ASSIGN_OR_RETURN(memory_, PinnedBuffer::Make(sizeof(FindingsSlots)));
+  }
+  if (launch_ == 0 || launch_ == UINT32_MAX) {
+    std::memset(memory_.data(), 0, sizeof(FindingsSlots));
+    launch_ = 0;
+  }
+  return FindingsTarget{reinterpret_cast<DeviceFindings*>(memory_.data()), ++launch_};
+}
+
+FoundRange MappedFindings::Found() const {
+  return FoundBy(launch_, *reinterpret_cast<const FindingsSlots*>(memory_.data()));
 }
 
 FoundRange FoundBy(uint32_t launch, const FindingsSlots& slots) {

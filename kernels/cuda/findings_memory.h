@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "kernels/cuda/device_jobs.h"
@@ -21,11 +23,26 @@ using FindingsSlots = std::array<DeviceFindings, kFindingsSlots>;
 
 class FindingsMemory {
  public:
+  explicit FindingsMemory(std::shared_ptr<DeviceMemoryBudget> budget = nullptr) : memory_(std::move(budget)) {}
+
   // Of the next launch on `stream`, always the same one. RESOURCE_EXHAUSTED without memory.
   absl::StatusOr<FindingsTarget> Next(cudaStream_t stream);
 
  private:
   DeviceBuffer memory_;
+  uint32_t launch_ = 0;
+};
+
+// The same in memory of the host, which small launches reach without a copy.
+class MappedFindings {
+ public:
+  // Of the next launch, after the one before has ended. RESOURCE_EXHAUSTED without memory.
+  absl::StatusOr<FindingsTarget> Next();
+  // Of the last one, which has ended.
+  FoundRange Found() const;
+
+ private:
+  PinnedBuffer memory_;
   uint32_t launch_ = 0;
 };
 

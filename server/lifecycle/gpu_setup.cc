@@ -14,12 +14,6 @@ namespace {
 
 constexpr const char* kWorkerName = "quantd-gpu-worker";
 
-std::string WorkerPath(const GpuConfig& config) {
-  if (!config.worker_path.empty()) return config.worker_path;
-  std::error_code unknown;
-  return (std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path() / kWorkerName).string();
-}
-
 GpuWorkerOptions OptionsFor(const GpuConfig& config, const std::string& gpu, DeviceHealth& health) {
   return {.device = gpu,
           .units_in_flight_max = config.units_in_flight_max,
@@ -54,6 +48,12 @@ absl::Status WhyNone(const GpuConfig& config, const std::vector<std::string>& gp
 }
 
 }  // namespace
+
+std::string WorkerPath(const GpuConfig& config) {
+  if (!config.worker_path.empty()) return config.worker_path;
+  std::error_code unknown;
+  return (std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path() / kWorkerName).string();
+}
 
 absl::StatusOr<std::unique_ptr<DevicePool>> MakeGpuPool(const GpuConfig& config, const std::vector<std::string>& gpus,
                                                         const SlotArena& arena, const Clock& clock, Logger& logger,

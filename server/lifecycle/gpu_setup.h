@@ -15,6 +15,9 @@
 
 namespace quantd::server {
 
+// What computes on a GPU: the configured program, else quantd-gpu-worker beside this one.
+std::string WorkerPath(const GpuConfig& config);
+
 // A worker for each of `gpus` (server/worker/gpu_discovery.h), which work in the arena's slots; null if there is none
 // to be had and the mode is "auto", or if it is "off". Does not wait for them unless the mode is "required":
 // FAILED_PRECONDITION if there is no GPU or no program, UNAVAILABLE if none is ready in time. `health` hears of every

@@ -60,6 +60,10 @@ v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Ba
     gpu.set_name(info.name);
     gpu.set_target(info.target);
     gpu.set_state(info.state);
+    gpu.set_batches(info.batches);
+    gpu.set_value_bytes(info.value_bytes);
+    gpu.set_losses(info.losses);
+    gpu.set_replays(info.replays);
   }
   response.set_cpu_target(std::string(backend.target()));
   response.set_principal(caller.name);

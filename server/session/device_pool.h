@@ -1,6 +1,7 @@
 // Devices beside the CPU, as sessions see them.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,6 +27,11 @@ struct DeviceInfo {
   std::string name;    // a UUID
   std::string target;  // "sm_90"; empty until it was ready once
   std::string state;   // "serving"
+  // Since the start.
+  uint64_t batches = 0;      // computed
+  uint64_t value_bytes = 0;  // of those
+  uint64_t losses = 0;       // of its worker
+  uint64_t replays = 0;      // batches that were computed again elsewhere
 };
 
 // Safe from any thread.

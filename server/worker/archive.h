@@ -18,6 +18,8 @@ namespace quantd::server {
 // maxima.
 class ArchiveWriter {
  public:
+  ArchiveWriter() { bytes_.reserve(kUsualBytes); }
+
   template <std::integral Number>
   void Integer(Number& value) {
     auto rest = static_cast<std::make_unsigned_t<Number>>(value);
@@ -67,6 +69,8 @@ class ArchiveWriter {
     auto number = static_cast<uint16_t>(length);
     Integer(number);
   }
+
+  static constexpr size_t kUsualBytes = 512;
 
   std::vector<std::byte> bytes_;
 };

@@ -1,6 +1,7 @@
 #include "server/worker/cuda_device.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,36 +11,54 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device_process.h"
+#include "server/worker/gpu_discovery.h"
 
 namespace quantd::server {
 namespace {
 
 // The only one that quantd lets the process see.
 constexpr int kDevice = 0;
-// What CUDA's context and our kernels take at most; 510 to 620 MiB where it was measured.
-constexpr uint64_t kContextBytes = uint64_t{640} << 20;
+// What CUDA's context and our kernels take at most where NVML does not say how much; 510 to 620 MiB where it was
+// measured.
+constexpr uint64_t kContextBytesMax = uint64_t{640} << 20;
+// What CUDA takes after its context was measured: kernels that are loaded when they are first used, and streams.
+constexpr uint64_t kLaterBytes = uint64_t{64} << 20;
 // A batch takes less: its inputs and outputs fill a slot at most, and what is made between them is smaller.
 constexpr uint64_t kSlotsPerBatch = 2;
 
-// Batches whose memory fits into the budget, and into what others have left.
-absl::StatusOr<uint32_t> BatchesThatFit(const StartMessage& start) {
+// CUDA's own part of the device's memory. What others take or give back in the same moment is in the difference too.
+uint64_t ContextBytes(std::optional<uint64_t> used_before, std::optional<uint64_t> used_now) {
+  if (!used_before.has_value() || !used_now.has_value() || *used_now <= *used_before) return kContextBytesMax;
+  return *used_now - *used_before + kLaterBytes;
+}
+
+std::string InMib(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+// Batches whose memory fits into what the budget leaves for them, and into what others have left.
+absl::StatusOr<uint32_t> BatchesThatFit(const StartMessage& start, uint64_t context_bytes, uint64_t budget_bytes) {
   QUANTD_ASSIGN_OR_RETURN(const uint64_t free_bytes, FreeDeviceBytes());
-  const uint64_t budget_bytes = start.memory_budget_bytes - std::min(start.memory_budget_bytes, kContextBytes);
-  const uint64_t batches = std::min(budget_bytes, free_bytes) / (kSlotsPerBatch * start.slot_bytes);
+  const uint64_t batch_bytes = kSlotsPerBatch * start.slot_bytes;
+  if (budget_bytes < batch_bytes) {
+    return absl::FailedPreconditionError("gpu.memory_budget_bytes is " + InMib(start.memory_budget_bytes) +
+                                         ", of which CUDA's own memory takes " + InMib(context_bytes) +
+                                         " and a batch " + InMib(batch_bytes));
+  }
+  const uint64_t batches = std::min(budget_bytes, free_bytes) / batch_bytes;
   if (batches > 0) return static_cast<uint32_t>(std::min<uint64_t>(batches, start.units_in_flight));
-  return absl::ResourceExhaustedError(budget_bytes < free_bytes
-                                          ? "gpu.memory_budget_bytes leaves no room for a slot beside CUDA's own memory"
-                                          : "other processes have the GPU's memory: " + std::to_string(free_bytes) +
-                                                " bytes are free");
+  return absl::ResourceExhaustedError("other processes have the GPU's memory: " + InMib(free_bytes) + " are free");
 }
 
 class CudaDevice final : public WorkerDevice {
  public:
   absl::StatusOr<uint32_t> Open(const StartMessage& start, std::span<std::byte> slots) override {
+    const auto used_before = UsedGpuBytes(start.device);
     QUANTD_RETURN_IF_ERROR(TakeDevice(kDevice));
     QUANTD_ASSIGN_OR_RETURN(slots_, RegisteredMemory::Register(slots));
+    const uint64_t context_bytes = ContextBytes(used_before, UsedGpuBytes(start.device));
+    budget_ = std::make_shared<DeviceMemoryBudget>(start.memory_budget_bytes -
+                                                   std::min(start.memory_budget_bytes, context_bytes));
     QUANTD_RETURN_IF_ERROR(MakeBackend());
-    return BatchesThatFit(start);
+    return BatchesThatFit(start, context_bytes, budget_->bytes_max());
   }
 
   std::shared_ptr<Backend> backend() override {
@@ -52,13 +71,16 @@ class CudaDevice final : public WorkerDevice {
 
  private:
   absl::Status MakeBackend() {
-    QUANTD_ASSIGN_OR_RETURN(std::shared_ptr<Backend> made, MakeCudaBackend(kDevice, MakeCpuBackend()));
+    QUANTD_ASSIGN_OR_RETURN(
+        std::shared_ptr<Backend> made,
+        MakeCudaBackend(kDevice, MakeCpuBackend(), {.mapped = slots_.mapped(), .memory_budget = budget_}));
     absl::MutexLock lock(&mutex_);
     backend_.swap(made);
     return absl::OkStatus();
   }
 
   RegisteredMemory slots_;
+  std::shared_ptr<DeviceMemoryBudget> budget_;  // of all backends together: old ones still have some
   absl::Mutex mutex_;
   std::shared_ptr<Backend> backend_ ABSL_GUARDED_BY(mutex_);
 };

@@ -48,12 +48,27 @@ class Nvml {
     return uuids;
   }
 
+  std::optional<uint64_t> UsedBytes(const std::string& uuid) const {
+    Device device = nullptr;
+    Memory memory{};
+    const bool known = by_uuid_ != nullptr && memory_info_ != nullptr && by_uuid_(uuid.c_str(), &device) == 0 &&
+                       memory_info_(device, &memory) == 0;
+    return known ? std::optional<uint64_t>(memory.used) : std::nullopt;
+  }
+
  private:
+  // nvmlMemory_t
+  struct Memory {
+    unsigned long long total, free, used;
+  };
+
   explicit Nvml(void* library) : library_(library) {
     int (*init)() = nullptr;
     const bool complete = Find("nvmlInit_v2", init) && Find("nvmlShutdown", shutdown_) &&
                           Find("nvmlDeviceGetCount_v2", count_) && Find("nvmlDeviceGetHandleByIndex_v2", by_index_) &&
                           Find("nvmlDeviceGetUUID", uuid_);
+    Find("nvmlDeviceGetHandleByUUID", by_uuid_);
+    Find("nvmlDeviceGetMemoryInfo", memory_info_);
     Find("nvmlDeviceGetMaxMigDeviceCount", mig_count_);
     Find("nvmlDeviceGetMigDeviceHandleByIndex", mig_by_index_);
     initialized_ = complete && init() == 0;
@@ -87,6 +102,8 @@ class Nvml {
   int (*count_)(unsigned*) = nullptr;
   int (*by_index_)(unsigned, Device*) = nullptr;
   int (*uuid_)(Device, char*, unsigned) = nullptr;
+  int (*by_uuid_)(const char*, Device*) = nullptr;
+  int (*memory_info_)(Device, Memory*) = nullptr;
   int (*mig_count_)(Device, unsigned*) = nullptr;
   int (*mig_by_index_)(Device, unsigned, Device*) = nullptr;
 };
@@ -116,6 +133,12 @@ std::vector<std::string> ListNvidiaGpus() {
   if (access(kDriverDevice, F_OK) != 0) return {};
   const auto nvml = Nvml::Load();
   return nvml == nullptr ? std::vector<std::string>() : nvml->Uuids();
+}
+
+std::optional<uint64_t> UsedGpuBytes(const std::string& uuid) {
+  if (access(kDriverDevice, F_OK) != 0) return std::nullopt;
+  const auto nvml = Nvml::Load();
+  return nvml == nullptr ? std::nullopt : nvml->UsedBytes(uuid);
 }
 
 std::vector<std::string> VisibleGpus(const std::optional<std::string>& visible_devices,

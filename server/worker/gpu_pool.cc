@@ -52,8 +52,15 @@ std::vector<DeviceInfo> GpuPool::Describe() const {
   std::vector<DeviceInfo> infos;
   infos.reserve(devices_.size());
   for (const Device& device : devices_) {
-    infos.push_back(
-        {device.worker->device(), std::string(device.worker->target()), std::string(NameOf(device.worker->state()))});
+    const GpuWorkerCounts counts = device.worker->counts();
+    absl::MutexLock lock(&mutex_);
+    infos.push_back({.name = device.worker->device(),
+                     .target = std::string(device.worker->target()),
+                     .state = std::string(NameOf(device.worker->state())),
+                     .batches = counts.batches,
+                     .value_bytes = counts.value_bytes,
+                     .losses = counts.losses,
+                     .replays = device.replays});
   }
   return infos;
 }
@@ -111,7 +118,11 @@ void GpuPool::GiveBack(Device& device, uint64_t bytes) {
 
 // The worker maps the slots writable: outputs lie on the same pages.
 bool GpuPool::MayBeReplayed(Run& run, const Reservation& place) {
-  if (InputIsIntact(run)) return true;
+  if (InputIsIntact(run)) {
+    absl::MutexLock lock(&mutex_);
+    ++place.device().replays;
+    return true;
+  }
   logger_.Write(LogLevel::kError, "a gpu worker has written to its input", {{"device", place.worker().device()}});
   run.status = MakeError(absl::StatusCode::kUnavailable, reason::kGpuLost,
                          "the GPU's worker was lost, and has damaged what it was to compute. Send the tensor again.");
@@ -133,7 +144,8 @@ void GpuPool::ComputeOnGpuOnly(const ComputeTask& task) {
     const auto place = AwaitPlace(run, run.value_bytes(), run.status);
     if (place == nullptr) break;
     Compute(run, place->worker(), clock_);
-    if (DetailsOf(run.status).reason != reason::kGpuLost || !MayBeReplayed(run, *place)) break;
+    const bool is_last = attempt + 1 == kAttemptsMax;
+    if (DetailsOf(run.status).reason != reason::kGpuLost || is_last || !MayBeReplayed(run, *place)) break;
   }
   task.done();
 }

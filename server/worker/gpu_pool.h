@@ -47,6 +47,7 @@ class GpuPool final : public DevicePool {
     std::unique_ptr<GpuWorker> worker;
     uint32_t units = 0;  // given to it or waiting for it
     uint64_t bytes = 0;
+    uint64_t replays = 0;  // since the start
     DutyCycle duty;
   };
   // A place on a GPU, given back when destroyed.
@@ -57,6 +58,7 @@ class GpuPool final : public DevicePool {
     Reservation(const Reservation&) = delete;
     Reservation& operator=(const Reservation&) = delete;
     GpuWorker& worker() const { return *device_.worker; }
+    Device& device() const { return device_; }
 
    private:
     GpuPool& pool_;
@@ -66,6 +68,7 @@ class GpuPool final : public DevicePool {
 
   std::shared_ptr<Reservation> Reserve(uint64_t bytes, uint32_t units_max);
   void GiveBack(Device& device, uint64_t bytes);
+  // Counts it, if so.
   bool MayBeReplayed(Run& run, const Reservation& place);
   void ComputeOrLeave(const ComputeTask& task, const Reservation& place);
   void ComputeOnGpuOnly(const ComputeTask& task);
@@ -74,7 +77,7 @@ class GpuPool final : public DevicePool {
   const GpuPoolOptions options_;
   const Clock& clock_;
   Logger& logger_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   absl::CondVar given_back_;
   std::vector<Device> devices_;  // the counters only under the mutex
   TokenBucket copies_ ABSL_GUARDED_BY(mutex_);

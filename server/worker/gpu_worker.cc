@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -18,6 +19,9 @@ constexpr absl::Duration kCancelPoll = absl::Milliseconds(20);
 constexpr absl::Duration kLongestPoll = absl::Minutes(1);
 // Within which a worker that was told to end has ended.
 constexpr absl::Duration kExitDeadline = absl::Seconds(5);
+// Batches whose answer their sender reads itself, and how long it asks for it again and again.
+constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
+constexpr std::chrono::microseconds kReadingMax(100);
 
 absl::Status Lost(const std::string& message) {
   return MakeError(absl::StatusCode::kUnavailable, reason::kGpuLost, message + ". Try again; the bytes are the same.");
@@ -34,6 +38,18 @@ OpenPlanMessage DescriptionOf(const Plan& plan) {
           .values_dtype = plan.values_dtype,
           .shape = plan.shape,
           .known = plan.known};
+}
+
+const char* RemedyFor(LossKind kind) {
+  switch (kind) {
+    case LossKind::kCannotStart:
+      return "install quantd-gpu-worker beside quantd, set gpu.worker_path, or set gpu.mode to off";
+    case LossKind::kNoBudget:
+      return "raise gpu.memory_budget_bytes or lower limits.slot_bytes, then restart quantd";
+    default:
+      return "look at the GPU (nvidia-smi, dmesg for Xid lines), then restart quantd; set gpu.mode to off to serve "
+             "without it";
+  }
 }
 
 int PollTimeoutMs(absl::Duration wait) {
@@ -79,6 +95,11 @@ WorkerState GpuWorker::state() const {
   return state_;
 }
 
+GpuWorkerCounts GpuWorker::counts() const {
+  absl::MutexLock lock(&mutex_);
+  return counts_;
+}
+
 uint32_t GpuWorker::units_in_flight() const {
   absl::MutexLock lock(&mutex_);
   return units_in_flight_;
@@ -117,6 +138,21 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
   QUANTD_ASSIGN_OR_RETURN(RunMessage message, ToMessage(plan, batch, slots_.memory));
   const auto pending = std::make_shared<Pending>();
   pending->cancelled = &cancelled;
+  const uint64_t value_bytes = plan.ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan.values_dtype);
+  QUANTD_ASSIGN_OR_RETURN(const bool reads, SendBatch(plan, std::move(message), pending, value_bytes));
+  if (reads) ReadForAMoment(*pending);
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&pending->done));
+  --runs_;
+  if (pending->outcome.ok()) {
+    ++counts_.batches;
+    counts_.value_bytes += value_bytes;
+  }
+  return std::move(pending->outcome);
+}
+
+absl::StatusOr<bool> GpuWorker::SendBatch(const Plan& plan, RunMessage message, const std::shared_ptr<Pending>& pending,
+                                          uint64_t value_bytes) {
   absl::MutexLock lock(&mutex_);
   const auto has_place = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return state_ != WorkerState::kServing || runs_ < units_in_flight_;
@@ -132,22 +168,51 @@ absl::StatusOr<BatchResult> GpuWorker::Run(const Plan& plan, const UnitBatch& ba
     wake_up_.Notify();
     return Lost("the GPU's worker takes no messages");
   }
-  const bool first = pending_.empty();
   pending_[last_id_] = pending;
   worked_at_ = clock_.Now();
   worked_since_probe_ = true;
   trimmed_ = false;
-  if (first) wake_up_.Notify();  // there is a deadline now
   ++runs_;
-  mutex_.Await(absl::Condition(&pending->done));
-  --runs_;
-  return std::move(pending->outcome);
+  if (reader_ != Reader::kNobody) return false;
+  if (value_bytes > kSmallBatchBytesMax) {
+    LetWatcherRead();
+    return false;
+  }
+  reader_ = Reader::kSender;
+  return true;
+}
+
+void GpuWorker::ReadForAMoment(const Pending& awaited) {
+  const MessageSocket* socket = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    socket = &*socket_;
+  }
+  const auto end = std::chrono::steady_clock::now() + kReadingMax;
+  bool is_done = false;
+  while (!is_done && std::chrono::steady_clock::now() < end) {
+    auto received = socket->TryReceive();
+    if (!received.ok()) break;  // the watching thread finds out why
+    if (!received->has_value()) continue;
+    absl::MutexLock lock(&mutex_);
+    TakeMessage(std::move(received));
+    is_done = awaited.done || !IsHeard();
+  }
+  absl::MutexLock lock(&mutex_);
+  reader_ = Reader::kNobody;
+  if (!pending_.empty()) LetWatcherRead();
+}
+
+// Deadlines are its to look at, from now on.
+void GpuWorker::LetWatcherRead() {
+  reader_ = Reader::kWatcher;
+  wake_up_.Notify();
 }
 
 absl::Status GpuWorker::SendRun(const Plan& plan, RunMessage message) {
-  OpenPlanMessage description = DescriptionOf(plan);
-  const PlanSlots::Place place = plans_.Find(EncodeWorkerMessage(description));
+  const PlanSlots::Place place = plans_.Find(plan);
   if (place.is_new) {
+    OpenPlanMessage description = DescriptionOf(plan);
     description.plan_slot = place.slot;
     QUANTD_RETURN_IF_ERROR(socket_->SendNow(std::move(description)));
   }
@@ -171,18 +236,17 @@ void GpuWorker::Watch() {
       if (ending_) break;
       timeout_ms = PollTimeoutMs(LookAtClock(all_is_read) - clock_.Now());
       if (process_.has_value()) events[kGone].fd = process_->gone_descriptor();
-      // What a worker in doubt says is not even read.
-      if (state_ == WorkerState::kStarting || state_ == WorkerState::kServing) socket = &*socket_;
+      if (IsHeard() && reader_ == Reader::kWatcher) socket = &*socket_;
     }
     if (socket != nullptr) events[kSocket].fd = socket->get();
     poll(events.data(), events.size(), timeout_ms);
-    all_is_read = events[kSocket].revents == 0;
+    all_is_read = socket != nullptr && events[kSocket].revents == 0;
     if (events[kWakeUp].revents != 0) wake_up_.Clear();
     // The last words of a process that is gone come first: they say why.
     const bool gone = events[kGone].revents != 0;
     bool silent = events[kSocket].revents == 0;
     if (!silent) {
-      auto received = socket->Receive();
+      auto received = socket->TryReceive();
       silent = gone && !received.ok();
       absl::MutexLock lock(&mutex_);
       if (!silent) TakeMessage(std::move(received));
@@ -217,11 +281,15 @@ absl::Time GpuWorker::LookAtClock(bool all_is_read) {
   return absl::InfiniteFuture();
 }
 
+// What a worker in doubt says is not even read.
+bool GpuWorker::IsHeard() const { return state_ == WorkerState::kStarting || state_ == WorkerState::kServing; }
+
 bool GpuWorker::IsBetweenProcesses() const { return state_ == WorkerState::kLost && !process_.has_value(); }
 
 absl::Time GpuWorker::LookAtServing(absl::Time now, bool all_is_read) {
-  if (pending_.empty()) return LookAtIdleness(now);
   absl::Time next = now + kCancelPoll;
+  if (reader_ == Reader::kSender) return next;
+  if (pending_.empty()) return LookAtIdleness(now);
   for (auto& [id, pending] : pending_) {
     if (now >= pending->deadline && all_is_read) {
       Doubt("it did not answer within " + absl::FormatDuration(options_.unit_deadline));
@@ -247,6 +315,7 @@ absl::Time GpuWorker::LookAtIdleness(absl::Time now) {
     const auto probe = std::make_shared<Pending>();
     probe->deadline = now + options_.unit_deadline;
     pending_[++last_id_] = probe;
+    reader_ = Reader::kWatcher;
     SendOrDoubt(ProbeMessage{last_id_});
     return now + kCancelPoll;
   }
@@ -272,6 +341,7 @@ void GpuWorker::Launch() {
   }
   process_.emplace(std::move(launched->process));
   socket_.emplace(std::move(launched->socket));
+  reader_ = Reader::kWatcher;
   const StartMessage start{.slot_bytes = slots_.memory.slot_bytes,
                            .slots = slots_.memory.slots,
                            .units_in_flight = options_.units_in_flight_max,
@@ -281,12 +351,14 @@ void GpuWorker::Launch() {
   if (!sent.ok()) Doubt(std::string(sent.message()));
 }
 
-void GpuWorker::TakeMessage(absl::StatusOr<MessageSocket::Received> received) {
-  if (state_ != WorkerState::kStarting && state_ != WorkerState::kServing) return;
+void GpuWorker::TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received>> received) {
+  if (!IsHeard()) return;
   if (!received.ok()) return Doubt(std::string(received.status().message()));
-  WorkerMessage& message = received->message;
+  if (!received->has_value()) return;
+  WorkerMessage& message = (*received)->message;
   if (const auto* failed = std::get_if<FailedMessage>(&message); failed != nullptr) {
     if (failed->code == absl::StatusCode::kResourceExhausted) loss_ = LossKind::kNoMemory;
+    if (failed->code == absl::StatusCode::kFailedPrecondition) loss_ = LossKind::kNoBudget;
     return Doubt("it cannot serve: " + failed->message);
   }
   const auto* const ready = std::get_if<ReadyMessage>(&message);
@@ -305,6 +377,7 @@ void GpuWorker::TakeReady(const ReadyMessage& ready) {
   ready_at_ = worked_at_ = probed_at_ = clock_.Now();
   worked_since_probe_ = false;
   trimmed_ = false;
+  reader_ = Reader::kNobody;
   SetState(WorkerState::kServing);
 }
 
@@ -328,6 +401,7 @@ void GpuWorker::TakeResult(ResultMessage& result) {
   }
   pending->done = true;
   pending_.erase(found);
+  if (pending_.empty() && reader_ == Reader::kWatcher) reader_ = Reader::kNobody;
   worked_at_ = clock_.Now();
 }
 
@@ -340,6 +414,12 @@ void GpuWorker::Doubt(const std::string& why) {
 
 // Only now does nobody else touch the memory of what it was given.
 void GpuWorker::OnGone() {
+  const auto is_left = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return reader_ != Reader::kSender; };
+  mutex_.Await(absl::Condition(&is_left));
+  if (IsHeard() && reader_ == Reader::kNobody) {
+    reader_ = Reader::kWatcher;  // it may have said why
+    return;
+  }
   const std::string how = process_->Reap();
   process_.reset();
   socket_.reset();
@@ -356,6 +436,7 @@ void GpuWorker::OnGone() {
 }
 
 void GpuWorker::AfterLoss(LossKind kind, const std::string& how) {
+  ++counts_.losses;
   const auto delay =
       restart_policy_.AfterLoss(kind, units_in_flight_ > 0 ? clock_.Now() - ready_at_ : absl::ZeroDuration());
   units_in_flight_ = 0;
@@ -366,14 +447,8 @@ void GpuWorker::AfterLoss(LossKind kind, const std::string& how) {
                   {{"device", options_.device}, {"why", how}, {"restart_in", absl::FormatDuration(*delay)}});
     return;
   }
-  logger_.Write(
-      LogLevel::kError, "gpu worker quarantined",
-      {{"device", options_.device},
-       {"why", how},
-       {"remedy", kind == LossKind::kCannotStart
-                      ? "install quantd-gpu-worker beside quantd, set gpu.worker_path, or set gpu.mode to off"
-                      : "look at the GPU (nvidia-smi, dmesg for Xid lines), then restart quantd; set gpu.mode to off "
-                        "to serve without it"}});
+  logger_.Write(LogLevel::kError, "gpu worker quarantined",
+                {{"device", options_.device}, {"why", how}, {"remedy", RemedyFor(kind)}});
 }
 
 void GpuWorker::SendOrDoubt(WorkerMessage message) {

@@ -57,6 +57,13 @@ struct SharedSlots {
   SlotMemory memory;
 };
 
+// Since the start of the server.
+struct GpuWorkerCounts {
+  uint64_t batches = 0;      // computed
+  uint64_t value_bytes = 0;  // of those
+  uint64_t losses = 0;       // processes that crashed, were killed for a fault or could not start
+};
+
 // Safe from any thread.
 class GpuWorker final : public Backend {
  public:
@@ -82,6 +89,7 @@ class GpuWorker final : public Backend {
   void Start();
 
   WorkerState state() const;
+  GpuWorkerCounts counts() const;
   const std::string& device() const { return options_.device; }
   // As agreed on with the process.
   uint32_t units_in_flight() const;
@@ -95,6 +103,10 @@ class GpuWorker final : public Backend {
   bool AwaitUnderWay(size_t count, absl::Duration timeout) const;
 
  private:
+  // Who reads what the process says. Nobody where it has nothing to answer; for a small batch the thread that has sent
+  // it, for a moment, because a hop to another thread takes longer than the batch.
+  enum class Reader : uint8_t { kNobody, kSender, kWatcher };
+
   // A batch, or a probe, that the process has not answered yet.
   struct Pending {
     absl::Time deadline;
@@ -103,6 +115,12 @@ class GpuWorker final : public Backend {
     bool done = false;
     absl::StatusOr<BatchResult> outcome = BatchResult();
   };
+
+  // Waits for its turn. True: the sender is to read.
+  absl::StatusOr<bool> SendBatch(const Plan& plan, RunMessage message, const std::shared_ptr<Pending>& pending,
+                                 uint64_t value_bytes);
+  void ReadForAMoment(const Pending& awaited);
+  void LetWatcherRead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   void Watch();
   // When it must be looked at again. `all_is_read`: no answer waits in the socket, where this process itself may have
@@ -113,10 +131,12 @@ class GpuWorker final : public Backend {
   absl::Time LookAtServing(absl::Time now, bool all_is_read) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Time LookAtIdleness(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Launch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeMessage(absl::StatusOr<MessageSocket::Received> received) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeMessage(absl::StatusOr<std::optional<MessageSocket::Received>> received)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeReady(const ReadyMessage& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeResult(ResultMessage& result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnGone() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsHeard() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AfterLoss(LossKind kind, const std::string& how) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status SendRun(const Plan& plan, RunMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendOrDoubt(WorkerMessage message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -136,8 +156,9 @@ class GpuWorker final : public Backend {
   bool start_wanted_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<ChildProcess> process_ ABSL_GUARDED_BY(mutex_);  // replaced by the watching thread only
-  std::optional<MessageSocket> socket_ ABSL_GUARDED_BY(mutex_);  // closed only when the process is gone
-  std::string doubt_ ABSL_GUARDED_BY(mutex_);                    // why it was killed; empty: it was not
+  std::optional<MessageSocket> socket_ ABSL_GUARDED_BY(mutex_);  // closed when the process is gone and nobody reads
+  Reader reader_ ABSL_GUARDED_BY(mutex_) = Reader::kNobody;
+  std::string doubt_ ABSL_GUARDED_BY(mutex_);  // why it was killed; empty: it was not
   LossKind loss_ ABSL_GUARDED_BY(mutex_) = LossKind::kFault;
   std::string target_ ABSL_GUARDED_BY(mutex_);  // never changes once it is set
   uint32_t units_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -145,6 +166,7 @@ class GpuWorker final : public Backend {
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   uint32_t runs_ ABSL_GUARDED_BY(mutex_) = 0;  // at most units_in_flight_; without probes
   std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mutex_);
+  GpuWorkerCounts counts_ ABSL_GUARDED_BY(mutex_);
   RestartPolicy restart_policy_ ABSL_GUARDED_BY(mutex_);
 
   absl::Time state_since_ ABSL_GUARDED_BY(mutex_);

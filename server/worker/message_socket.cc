@@ -60,6 +60,17 @@ absl::Status MessageSocket::Send(WorkerMessage message, int attached, int flags)
 }
 
 absl::StatusOr<MessageSocket::Received> MessageSocket::Receive() const {
+  auto received = Receive(0);
+  if (!received.ok()) return received.status();
+  return **std::move(received);
+}
+
+absl::StatusOr<std::optional<MessageSocket::Received>> MessageSocket::TryReceive() const {
+  return Receive(MSG_DONTWAIT);
+}
+
+// Nothing only where `flags` have MSG_DONTWAIT.
+absl::StatusOr<std::optional<MessageSocket::Received>> MessageSocket::Receive(int flags) const {
   std::array<std::byte, kWorkerMessageBytesMax> bytes;
   iovec part{bytes.data(), bytes.size()};
   ControlBuffer control;
@@ -70,8 +81,9 @@ absl::StatusOr<MessageSocket::Received> MessageSocket::Receive() const {
   header.msg_controllen = control.bytes.size();
   ssize_t count = -1;
   do {
-    count = recvmsg(get(), &header, MSG_CMSG_CLOEXEC);
+    count = recvmsg(get(), &header, MSG_CMSG_CLOEXEC | flags);
   } while (count < 0 && errno == EINTR);
+  if (count < 0 && errno == EAGAIN) return std::nullopt;
   if (count < 0) return Gone("reading from");
   if (count == 0) return absl::UnavailableError("the other end of the worker's socket is closed");
   FileDescriptor attached;
@@ -85,7 +97,7 @@ absl::StatusOr<MessageSocket::Received> MessageSocket::Receive() const {
   if ((header.msg_flags & MSG_TRUNC) != 0) return absl::InvalidArgumentError("a worker's message is too long");
   auto message = DecodeWorkerMessage(std::span(bytes).first(static_cast<size_t>(count)));
   if (!message.ok()) return message.status();
-  return Received{*std::move(message), std::move(attached)};
+  return std::optional(Received{*std::move(message), std::move(attached)});
 }
 
 }  // namespace quantd::server

@@ -1,6 +1,7 @@
 // A socket that carries whole messages, and descriptors beside them.
 #pragma once
 
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -30,11 +31,14 @@ class MessageSocket {
 
   // The next message. UNAVAILABLE if the peer is gone, INVALID_ARGUMENT for what is no message. From one thread.
   absl::StatusOr<Received> Receive() const;
+  // The same, but nothing where none has come yet.
+  absl::StatusOr<std::optional<Received>> TryReceive() const;
 
   int get() const { return descriptor_.get(); }
 
  private:
   absl::Status Send(WorkerMessage message, int attached, int flags) const;
+  absl::StatusOr<std::optional<Received>> Receive(int flags) const;
 
   FileDescriptor descriptor_;
 };

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/scheme/plan.h"
 #include "server/worker/protocol.h"
 
 namespace quantd::server {
@@ -17,24 +17,33 @@ class PlanSlots {
     uint32_t slot = 0;
     bool is_new = false;  // the worker must be told before it is used
   };
-  // `description`: equal for equal plans.
-  Place Find(const std::vector<std::byte>& description) {
+  Place Find(const Plan& plan) {
     uint32_t oldest = 0;
     for (uint32_t slot = 0; slot < kWorkerPlanSlots; ++slot) {
-      if (entries_[slot].used_at != 0 && entries_[slot].description == description) {
+      if (entries_[slot].used_at != 0 && entries_[slot].IsOf(plan)) {
         entries_[slot].used_at = ++uses_;
         return {slot, false};
       }
       if (entries_[slot].used_at < entries_[oldest].used_at) oldest = slot;
     }
-    entries_[oldest] = {description, ++uses_};
+    entries_[oldest] = {plan.scheme, plan.direction, plan.values_dtype, plan.shape, plan.known, ++uses_};
     return {oldest, true};
   }
 
  private:
+  // What MakePlan makes a plan from. Compared for each batch, so not as the message that describes it.
   struct Entry {
-    std::vector<std::byte> description;
+    Scheme scheme;
+    Direction direction{};
+    DataType values_dtype{};
+    std::vector<uint64_t> shape;
+    KnownStatistics known;
     uint64_t used_at = 0;  // 0: free
+
+    bool IsOf(const Plan& plan) const {
+      return direction == plan.direction && values_dtype == plan.values_dtype && shape == plan.shape &&
+             known == plan.known && scheme == plan.scheme;
+    }
   };
   std::array<Entry, kWorkerPlanSlots> entries_;
   uint64_t uses_ = 0;

@@ -39,7 +39,7 @@ struct StartMessage {
   uint32_t slots = 0;
   uint32_t units_in_flight = 0;      // 1 to kWorkerUnitsInFlightMax
   uint64_t memory_budget_bytes = 0;  // of the device, the context included
-  std::string device;                // for people; the environment says which device the worker sees
+  std::string device;                // its UUID, if it has one; the environment says which device the worker sees
 };
 
 // The device has passed the self-test.

@@ -6,7 +6,7 @@
 namespace quantd::server {
 
 std::optional<absl::Duration> RestartPolicy::AfterLoss(LossKind kind, absl::Duration served) {
-  if (kind == LossKind::kCannotStart) return std::nullopt;
+  if (kind == LossKind::kCannotStart || kind == LossKind::kNoBudget) return std::nullopt;
   if (served >= options_.healthy_after) {
     losses_ = 0;
     delay_ = options_.first_delay;

@@ -19,6 +19,7 @@ enum class LossKind : uint8_t {
   kFault,        // crashed, hung, computed wrong bytes, or could not start
   kNoMemory,     // the device's memory is taken by others, who may give it back: never ends it
   kCannotStart,  // there is no such program: ends it at once
+  kNoBudget,     // the budget is too small for any batch: ends it at once
 };
 
 class RestartPolicy {

@@ -17,7 +17,8 @@ class WorkerDevice {
   virtual ~WorkerDevice() = default;
 
   // Once, before all else: takes the device and makes `slots` fit for its copies; they outlive the device. How many
-  // batches it can run at once within the budget: 1 to `start.units_in_flight`. RESOURCE_EXHAUSTED if it is none.
+  // batches it can run at once within the budget: 1 to `start.units_in_flight`. RESOURCE_EXHAUSTED if it is none
+  // as long as others have the device's memory, FAILED_PRECONDITION if it is none whatever they do.
   virtual absl::StatusOr<uint32_t> Open(const StartMessage& start, std::span<std::byte> slots) = 0;
 
   // What computes now. Its memory on the device lives as long as the last reference.

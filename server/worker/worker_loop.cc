@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <utility>
@@ -19,6 +20,16 @@
 
 namespace quantd::server {
 namespace {
+
+// Batches that the thread computes which has read of them: a hop to another one takes longer than they do. Meanwhile
+// nothing else is read.
+constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
+// After a message the next one is asked for again and again for so long, before the thread sleeps until one comes.
+constexpr std::chrono::microseconds kAskingMax(100);
+
+bool IsSmall(const Plan& plan, const RunMessage& run) {
+  return plan.ElementsOf(run.begin_unit, run.end_unit) * SizeBytes(plan.values_dtype) <= kSmallBatchBytesMax;
+}
 
 // The slots' memory, mapped from the descriptor that came with Start.
 class MappedSlots {
@@ -58,7 +69,7 @@ class Worker {
 
   absl::Status Serve() {
     while (true) {
-      auto received = socket_.Receive();
+      auto received = NextMessage();
       if (absl::IsUnavailable(received.status())) return absl::OkStatus();
       if (!received.ok()) return received.status();
       WorkerMessage& message = received->message;
@@ -69,6 +80,16 @@ class Worker {
 
  private:
   using CancelFlag = std::shared_ptr<std::atomic<bool>>;
+
+  absl::StatusOr<MessageSocket::Received> NextMessage() const {
+    const auto end = std::chrono::steady_clock::now() + kAskingMax;
+    do {
+      auto received = socket_.TryReceive();
+      if (!received.ok()) return received.status();
+      if (received->has_value()) return **std::move(received);
+    } while (std::chrono::steady_clock::now() < end);
+    return socket_.Receive();
+  }
 
   absl::Status Take(WorkerMessage& message) {
     if (auto* plan = std::get_if<OpenPlanMessage>(&message)) return OpenPlan(*plan);
@@ -99,14 +120,15 @@ class Worker {
     auto plan = plans_[message.plan_slot];
     auto run = std::make_shared<const RunMessage>(std::move(message));
     QUANTD_ASSIGN_OR_RETURN(const UnitBatch batch, ToBatch(*run, *plan, slots_));
-    threads_.Submit({}, [this, run, plan, batch, cancelled] {
+    const auto compute = [this, run, plan, batch, cancelled] {
       auto result = device_.backend()->Run(*plan, batch, *cancelled);
       if (absl::IsResourceExhausted(result.status())) {
         device_.Trim();
         result = device_.backend()->Run(*plan, batch, *cancelled);
       }
       Answer(run->id, result.status(), result.ok() ? *result : BatchResult());
-    });
+    };
+    if (!IsSmall(*plan, *run) || !threads_.TryRunHere(compute)) threads_.Submit({}, compute);
     return absl::OkStatus();
   }
 

@@ -12,6 +12,7 @@
 #include "kernels/base/status_macros.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/device_process.h"
 #include "kernels/scheme/batch_layout.h"
 #include "server/worker/gpu_discovery.h"
 #include "server/worker/gpu_worker.h"
@@ -131,16 +132,63 @@ bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, uint64_t
   return right;
 }
 
-bool MeasureRoundTrip(server::GpuWorker& worker, server::SlotArena& arena, uint64_t value_bytes) {
+// What is fast only while threads are awake shows after a pause. Busy, so that the processor's own sleep stays out.
+void Pause(absl::Duration duration) {
+  const absl::Time end = absl::Now() + duration;
+  while (absl::Now() < end) {
+  }
+}
+
+bool MeasureRoundTrip(const char* through, Backend& backend, server::SlotArena& arena, uint64_t value_bytes,
+                      absl::Duration pause = absl::ZeroDuration()) {
   FilledSlot slot(arena, value_bytes);
   std::vector<double> microseconds;
-  for (int i = 0; i < kSmallBatches; ++i) microseconds.push_back(1e6 * Seconds([&] { slot.RunOn(worker); }));
+  for (int i = 0; i < kSmallBatches; ++i) {
+    Pause(pause);
+    microseconds.push_back(1e6 * Seconds([&] { slot.RunOn(backend); }));
+  }
   std::ranges::sort(microseconds);
   const bool right = slot.IsRight();
-  std::printf("| round trip of %llu KiB | p50 %.1f µs, p99 %.1f µs | | %s |\n",
-              static_cast<unsigned long long>(value_bytes >> 10), microseconds[kSmallBatches / 2],
-              microseconds[kSmallBatches * 99 / 100], right ? "equal" : "**DIFFERENT**");
+  std::printf("| %s: %llu KiB, %s apart | p50 %.1f µs, p99 %.1f µs | | %s |\n", through,
+              static_cast<unsigned long long>(value_bytes >> 10), absl::FormatDuration(pause).c_str(),
+              microseconds[kSmallBatches / 2], microseconds[kSmallBatches * 99 / 100],
+              right ? "equal" : "**DIFFERENT**");
   return right;
+}
+
+// The GPU's part of a round trip: the same batches without the worker.
+bool MeasureWithoutWorker(server::SlotArena& arena) {
+  if (CudaDeviceCount() == 0) return true;
+  const auto registered =
+      OrThrow(RegisteredMemory::Register(std::span(arena.memory(), arena.slot_bytes() * arena.slots_max())));
+  const auto copying = OrThrow(MakeCudaBackend(0, MakeCpuBackend()));
+  const auto in_place = OrThrow(MakeCudaBackend(0, MakeCpuBackend(), {.mapped = registered.mapped()}));
+  bool all_right = true;
+  for (const uint64_t kib : {4, 16, 64, 128}) {
+    all_right = MeasureRoundTrip("this process, copies", *copying, arena, kib << 10) && all_right;
+    all_right = MeasureRoundTrip("this process, in place", *in_place, arena, kib << 10) && all_right;
+  }
+  return all_right;
+}
+
+bool MeasureWorker(const char* through, server::SlotArena& arena, const std::string& gpu, double pinned) {
+  const RealClock clock;
+  RecordingLogger logger;
+  server::GpuWorker worker(
+      {.device = gpu, .units_in_flight_max = kThreads, .probe_interval = absl::InfiniteDuration()},
+      [&gpu] { return Launch(gpu); }, SharedSlotsOf(arena), clock, logger);
+  worker.Start();
+  if (!worker.AwaitState(server::WorkerState::kServing, kPatience)) throw std::runtime_error("the worker serves not");
+  bool all_right = true;
+  if (pinned > 0) {
+    for (const uint64_t mib : {1, 4, 8, 16}) all_right = MeasureStream(worker, arena, mib << 20, pinned) && all_right;
+  }
+  for (const uint64_t kib : {4, 64, 128, 1024}) {
+    for (const auto pause : {absl::ZeroDuration(), absl::Milliseconds(1)}) {
+      all_right = MeasureRoundTrip(through, worker, arena, kib << 10, pause) && all_right;
+    }
+  }
+  return all_right;
 }
 
 int Main() {
@@ -152,21 +200,13 @@ int Main() {
     std::printf("pinned copies alone: to the device %.1f GB/s, back %.1f GB/s\n", up * 1e-9, down * 1e-9);
     pinned = std::min(up, down);
   } else {
-    std::printf("no GPU: the fake worker, whose figures mean nothing\n");
+    std::printf("no GPU: what the processes need for each other only\n");
   }
   const auto arena = OrThrow(server::SlotArena::Create(24 << 20, kThreads, [](const std::function<void()>&) {}));
-  const RealClock clock;
-  RecordingLogger logger;
-  const std::string gpu = gpus.empty() ? "" : gpus.front();
-  server::GpuWorker worker(
-      {.device = gpu, .units_in_flight_max = kThreads, .probe_interval = absl::InfiniteDuration()},
-      [&gpu] { return Launch(gpu); }, SharedSlotsOf(*arena), clock, logger);
-  worker.Start();
-  if (!worker.AwaitState(server::WorkerState::kServing, kPatience)) throw std::runtime_error("the worker serves not");
   std::printf("\n| what | result | of the slower pinned copy | bytes |\n|---|---|---|---|\n");
-  bool all_right = true;
-  for (const uint64_t mib : {1, 4, 8, 16}) all_right = MeasureStream(worker, *arena, mib << 20, pinned) && all_right;
-  for (const uint64_t kib : {4, 64, 1024}) all_right = MeasureRoundTrip(worker, *arena, kib << 10) && all_right;
+  bool all_right = gpus.empty() || MeasureWorker("worker", *arena, gpus.front(), pinned);
+  all_right = MeasureWithoutWorker(*arena) && all_right;
+  all_right = MeasureWorker("a CPU as the worker", *arena, "", 0) && all_right;
   return all_right ? 0 : 1;
 }
 

@@ -25,13 +25,15 @@ TEST_F(RunCommandLineTest, NeedsExactlyOneKnownCommand) {
 TEST_F(RunCommandLineTest, InfoPrintsTheServersLimits) {
   client_->info.version = "9.8.7";
   client_->info.stall_max = absl::Seconds(60);
-  client_->info.gpus = {{"GPU-1f", "sm_90", "serving"}};
+  client_->info.gpus = {{"GPU-1f", "sm_90", "serving", 1, 2, 3, 4}};
   EXPECT_EQ(Run({"info", "--address", "host:1"}), ExitCode::kOk);
   EXPECT_EQ(addresses_.front(), "host:1");
   EXPECT_THAT(out_.str(), HasSubstr("version: 9.8.7\n"));
   EXPECT_EQ(Run({"info", "--json"}), ExitCode::kOk);
   EXPECT_EQ(Json()["stall_ms_max"], 60000);
   EXPECT_EQ(Json()["gpus"][0]["state"], "serving");
+  EXPECT_EQ(Json()["gpus"][0]["losses"], 3);
+  EXPECT_EQ(Json()["gpus"][0]["replays"], 4);
 }
 
 TEST_F(RunCommandLineTest, TheCpuTargetIsOfTheServerInThisProcessOnly) {

@@ -85,6 +85,10 @@ class ToyService final : public v1::QuantizationService::Service {
     gpu.set_name("GPU-1f");
     gpu.set_target("sm_90");
     gpu.set_state("quarantined");
+    gpu.set_batches(1);
+    gpu.set_value_bytes(2);
+    gpu.set_losses(3);
+    gpu.set_replays(4);
     response->mutable_limits()->set_window_bytes(8u << 20);
     response->mutable_limits()->set_stall_ms_max(60'000);
     return grpc::Status::OK;
@@ -564,6 +568,10 @@ TEST_F(ClientTest, GetsTheServersInfo) {
   EXPECT_EQ(info->gpus[0].name, "GPU-1f");
   EXPECT_EQ(info->gpus[0].target, "sm_90");
   EXPECT_EQ(info->gpus[0].state, "quarantined");
+  EXPECT_EQ(info->gpus[0].batches, 1u);
+  EXPECT_EQ(info->gpus[0].value_bytes, 2u);
+  EXPECT_EQ(info->gpus[0].losses, 3u);
+  EXPECT_EQ(info->gpus[0].replays, 4u);
   EXPECT_EQ(info->window_bytes, 8u << 20);
   EXPECT_EQ(info->stall_max, absl::Seconds(60));
 }

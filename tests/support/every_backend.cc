@@ -18,7 +18,7 @@ std::vector<std::string> BackendNames() {
 std::unique_ptr<Backend> MakeBackend(const std::string& name) {
 #if QUANTD_HAS_CUDA
   if (name == "cuda") return MakeCudaBackend(0, MakeCpuBackend()).value();
-  if (name == "cuda_generic") return MakeCudaBackend(0, MakeCpuBackend(), CudaKernels::kGeneric).value();
+  if (name == "cuda_generic") return MakeCudaBackend(0, MakeCpuBackend(), {.kernels = CudaKernels::kGeneric}).value();
 #endif
   return MakeCpuBackend(std::string_view(name)).value();
 }

@@ -19,6 +19,7 @@ constexpr std::pair<std::string_view, Fault> kFaultNames[] = {
     {"none", Fault::kNone},
     {"refuse", Fault::kRefuse},
     {"no-memory", Fault::kNoMemory},
+    {"no-budget", Fault::kNoBudget},
     {"wrong", Fault::kWrong},
     {"wrong-after", Fault::kWrongAfter},
     {"crash", Fault::kCrash},
@@ -89,6 +90,8 @@ class FakeDevice final : public server::WorkerDevice {
   absl::StatusOr<uint32_t> Open(const server::StartMessage& start, std::span<std::byte> slots) override {
     if (state_->plan.fault == Fault::kRefuse) return absl::InternalError("there is no such GPU");
     if (state_->plan.fault == Fault::kNoMemory) return absl::ResourceExhaustedError("others have all the memory");
+    if (state_->plan.fault == Fault::kNoBudget)
+      return absl::FailedPreconditionError("gpu.memory_budget_bytes is 1 MiB");
     state_->slots = slots;
     return start.units_in_flight;
   }

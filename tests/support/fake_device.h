@@ -15,6 +15,7 @@ enum class Fault {
   kNone,
   kRefuse,        // Open fails
   kNoMemory,      // Open finds the memory taken
+  kNoBudget,      // Open finds that its budget is too small
   kWrong,         // computes wrong bytes, always
   kWrongAfter,    // computes wrong bytes from that run on
   kCrash,         // the process ends

@@ -16,7 +16,6 @@ namespace {
 
 constexpr uint64_t kSlotBytes = 1 << 20;
 constexpr uint32_t kSlots = 32;
-constexpr uint64_t kRows = 64;
 constexpr uint64_t kColumns = 512;
 
 absl::StatusOr<server::LaunchedWorker> LaunchFake(const std::string& fault) {
@@ -28,8 +27,8 @@ absl::StatusOr<server::LaunchedWorker> LaunchFake(const std::string& fault) {
   return server::LaunchedWorker{std::move(process), std::move(sockets.first)};
 }
 
-Plan PlanOf(const SchemeRequest& scheme) {
-  return PlanOrDie(scheme, Direction::kQuantize, DataType::kFloat32, {kRows, kColumns});
+Plan PlanOf(const SchemeRequest& scheme, uint64_t rows) {
+  return PlanOrDie(scheme, Direction::kQuantize, DataType::kFloat32, {rows, kColumns});
 }
 
 }  // namespace
@@ -88,7 +87,8 @@ std::unique_ptr<server::GpuWorker> WorkerHarness::ServingWorker(std::vector<std:
   return worker;
 }
 
-SlotBatch::SlotBatch(server::SlotArena& arena, const SchemeRequest& scheme) : plan(PlanOf(scheme)) {
+SlotBatch::SlotBatch(server::SlotArena& arena, const SchemeRequest& scheme, uint64_t rows)
+    : plan(PlanOf(scheme, rows)) {
   auto random = MakeRandom(7);
   values_ = BytesOf(RandomTensor(random, plan.element_count, 64));
   slot_ = arena.AcquireOr(std::make_shared<server::SlotAccount>(1), [](server::SlotPtr) {});

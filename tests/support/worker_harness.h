@@ -56,10 +56,15 @@ class WorkerHarness {
   std::shared_ptr<server::SlotArena> arena;
 };
 
-// A whole tensor of random values as one batch in a slot, quantized to bnb-nf4 unless the scheme says otherwise.
+// A whole tensor of random values as one batch in a slot, quantized to bnb-nf4 unless the scheme says otherwise: of
+// 128 KiB, or so small that no thread hands it on.
 class SlotBatch {
  public:
-  explicit SlotBatch(server::SlotArena& arena, const SchemeRequest& scheme = {.preset = "bnb-nf4"});
+  static constexpr uint64_t kRows = 64;
+  static constexpr uint64_t kRowsOfSmall = 8;
+
+  explicit SlotBatch(server::SlotArena& arena, const SchemeRequest& scheme = {.preset = "bnb-nf4"},
+                     uint64_t rows = kRows);
 
   absl::StatusOr<BatchResult> RunOn(Backend& backend);
   // Its per-unit outputs one after another.

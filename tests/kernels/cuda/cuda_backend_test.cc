@@ -143,7 +143,7 @@ Bytes HardValues(std::mt19937_64& random, uint64_t count, DataType dtype) {
 }
 
 TEST_F(CudaBackendTest, FusedKernelsMakeTheBytesOfTheGenericOnes) {
-  const auto generic = MakeCudaBackend(0, MakeCpuBackend(), CudaKernels::kGeneric).value();
+  const auto generic = MakeCudaBackend(0, MakeCpuBackend(), {.kernels = CudaKernels::kGeneric}).value();
   std::mt19937_64 random = MakeRandom(20261127);
   for (const SchemeRequest& request : RequestsOfTheGpu()) {
     for (const std::vector<uint64_t>& shape :

@@ -76,9 +76,9 @@ class EveryByte : public ::testing::Test {
 
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend("auto").value();
   std::unique_ptr<Backend> fused_ = CudaDeviceCount() > 0 ? MakeCudaBackend(0, MakeCpuBackend()).value() : nullptr;
-  std::unique_ptr<Backend> generic_ = CudaDeviceCount() > 0
-                                          ? MakeCudaBackend(0, MakeCpuBackend(), CudaKernels::kGeneric).value()
-                                          : nullptr;
+  std::unique_ptr<Backend> generic_ =
+      CudaDeviceCount() > 0 ? MakeCudaBackend(0, MakeCpuBackend(), {.kernels = CudaKernels::kGeneric}).value()
+                            : nullptr;
 };
 
 TEST_F(EveryByte, DISABLED_OfEveryPresetIsTheCpus) {

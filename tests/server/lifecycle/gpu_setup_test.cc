@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "tests/support/worker_harness.h"
 
 namespace quantd::server {
@@ -37,6 +39,12 @@ TEST_F(GpuSetup, SaysThatTheWorkersProgramIsMissing) {
   EXPECT_THAT(harness_.logger.AwaitLine("serving without gpu"), HasSubstr("/nonexistent/worker"));
   EXPECT_THAT(std::string(Make(GpuMode::kRequired, {"GPU-1"}, "/nonexistent/worker").status().message()),
               HasSubstr("gpu.worker_path"));
+}
+
+TEST_F(GpuSetup, TheWorkersProgramLiesBesideThisOneUnlessSaidOtherwise) {
+  const auto here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  EXPECT_EQ(WorkerPath({}), here / "quantd-gpu-worker");
+  EXPECT_EQ(WorkerPath({.worker_path = "/opt/worker"}), "/opt/worker");
 }
 
 TEST_F(GpuSetup, LeavesGpusAloneWhenTheyAreOff) {

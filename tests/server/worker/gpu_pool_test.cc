@@ -283,6 +283,18 @@ TEST_F(Pool, StartsAnIdleGpuWithWorkThatTheCpuDoesMeanwhile) {
   EXPECT_EQ(Run(DevicePolicy::kAuto), "gpu");
 }
 
+TEST_F(Pool, CountsWhatItsGpusDidAndWhatWasDoneAgain) {
+  MakeServing({{"crash:3", "none"}});
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Run(DevicePolicy::kAuto), "gpu");
+  EXPECT_EQ(Run(DevicePolicy::kAuto), "cpu");
+  EXPECT_FALSE(harness_.logger.AwaitLine("gpu worker lost").empty());
+  const DeviceInfo info = pool_->Describe().at(0);
+  EXPECT_EQ(info.batches, 2u);
+  EXPECT_EQ(info.value_bytes, 2u * 64 * 512 * 4);
+  EXPECT_EQ(info.losses, 1u);
+  EXPECT_EQ(info.replays, 1u);
+}
+
 TEST_F(Pool, DescribesItsGpus) {
   MakeServing({{"none"}, {"none"}});
   const std::vector<DeviceInfo> infos = pool_->Describe();

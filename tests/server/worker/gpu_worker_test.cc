@@ -224,6 +224,13 @@ TEST_F(Supervision, AProgramThatIsNotThereIsQuarantinedAtOnce) {
   EXPECT_THAT(harness_.logger.AwaitLine("quarantined"), HasSubstr("gpu.worker_path"));
 }
 
+TEST_F(Supervision, ABudgetThatIsTooSmallEndsItAtOnceAndSaysSo) {
+  const auto worker = harness_.MakeWorker({"no-budget"}, Options());
+  worker->Start();
+  EXPECT_TRUE(worker->AwaitState(WorkerState::kQuarantined, kPatience));
+  EXPECT_THAT(harness_.logger.AwaitLine("quarantined"), HasSubstr("raise gpu.memory_budget_bytes"));
+}
+
 TEST_F(Supervision, AWorkerThatIsNotReadyInTimeIsKilled) {
   const auto worker = harness_.MakeWorker({"none"}, Options());
   GpuWorker silent(
@@ -240,6 +247,63 @@ TEST_F(Supervision, AWorkerThatIsNotReadyInTimeIsKilled) {
   Advance(silent, absl::Minutes(1));
   EXPECT_THAT(harness_.logger.AwaitLine("gpu worker lost"), HasSubstr("not ready"));
 }
+
+// ---- Batches so small that their sender reads the answer itself ----
+
+TEST_F(Supervision, SmallBatchesAreTheCpus) {
+  const auto worker = harness_.ServingWorker({"none"}, Options());
+  SlotBatch batch(*harness_.arena, {"bnb-nf4"}, SlotBatch::kRowsOfSmall);
+  for (int i = 0; i < 100; ++i) {
+    const auto result = batch.RunOn(*worker);
+    ASSERT_TRUE(result.ok()) << result.status();
+  }
+  EXPECT_EQ(batch.Outputs(), batch.Expected());
+}
+
+TEST_F(Supervision, SmallAndLargeBatchesShareAWorker) {
+  const auto worker = harness_.ServingWorker({"none"}, Options());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      SlotBatch batch(*harness_.arena, {"bnb-nf4"}, i % 3 == 0 ? SlotBatch::kRows : SlotBatch::kRowsOfSmall);
+      for (int round = 0; round < 200; ++round) {
+        const auto result = batch.RunOn(*worker);
+        ASSERT_TRUE(result.ok()) << result.status();
+      }
+      EXPECT_EQ(batch.Outputs(), batch.Expected());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(Supervision, ACrashLosesASmallBatchToo) {
+  const auto worker = harness_.ServingWorker({"crash", "none"}, Options());
+  SlotBatch batch(*harness_.arena, {"bnb-nf4"}, SlotBatch::kRowsOfSmall);
+  EXPECT_EQ(ReasonOf(batch.RunOn(*worker)), reason::kGpuLost);
+  EXPECT_THAT(harness_.logger.AwaitLine("gpu worker lost"), HasSubstr("code 77"));
+  ExpectIsReplaced(*worker);
+}
+
+TEST_F(Supervision, AHangOfASmallBatchIsKilledWhenItsDeadlineIsOver) {
+  const auto worker = harness_.ServingWorker({"hang", "none"}, Options());
+  SlotBatch batch(*harness_.arena, {"bnb-nf4"}, SlotBatch::kRowsOfSmall);
+  absl::StatusOr<BatchResult> result;
+  std::thread running = RunBeside(*worker, batch, result);
+  Advance(*worker, absl::Seconds(10));
+  running.join();
+  EXPECT_EQ(ReasonOf(result), reason::kGpuLost);
+  ExpectIsReplaced(*worker);
+}
+
+TEST_F(Supervision, NothingIsTakenFromADeviceThatFailedASmallBatch) {
+  const auto worker = harness_.ServingWorker({"sticky", "none"}, Options());
+  SlotBatch batch(*harness_.arena, {"bnb-nf4"}, SlotBatch::kRowsOfSmall);
+  EXPECT_EQ(ReasonOf(batch.RunOn(*worker)), reason::kGpuLost);
+  EXPECT_THAT(harness_.logger.AwaitLine("gpu worker lost"), HasSubstr("illegal memory access"));
+  ExpectIsReplaced(*worker);
+}
+
+// ---- Without work ----
 
 TEST_F(Supervision, AnIdleWorkerExitsAndComesBackOnDemand) {
   const auto worker = harness_.ServingWorker({"none"}, Options());

@@ -5,12 +5,14 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
 #include "server/worker/gpu_discovery.h"
 #include "server/worker/gpu_worker.h"
+#include "tests/support/gpu_memory_hog.h"
 #include "tests/support/worker_harness.h"
 
 namespace quantd::server {
@@ -105,12 +107,74 @@ TEST_F(RealGpuWorker, ExitsWhenItIsIdleAndComesBack) {
   ExpectServes(*worker);
 }
 
+// Slots of batches that need memory of the device, and batches in them.
+class RealGpuWorkerWithLargeBatches : public RealGpuWorker {
+ protected:
+  static constexpr uint64_t kRows = 8192;  // 16 MiB of values
+  static constexpr uint64_t kMib = 1 << 20;
+
+  void SetUp() override {
+    RealGpuWorker::SetUp();
+    arena_ = SlotArena::Create(24 * kMib, 4, [](const std::function<void()>&) {}).value();
+  }
+  std::unique_ptr<GpuWorker> ServingLarge(uint64_t memory_budget_bytes) {
+    auto worker = std::make_unique<GpuWorker>(
+        GpuWorkerOptions{.device = gpu_, .memory_budget_bytes = memory_budget_bytes}, [this] { return Launch(); },
+        testing::SharedSlotsOf(*arena_), clock_, harness_.logger);
+    worker->Start();
+    EXPECT_TRUE(worker->AwaitState(WorkerState::kServing, kPatience)) << harness_.logger.AwaitLine("gpu worker lost");
+    return worker;
+  }
+  uint64_t UsedBytes() const { return UsedGpuBytes(gpu_).value(); }
+
+  std::shared_ptr<SlotArena> arena_;
+};
+
+TEST_F(RealGpuWorkerWithLargeBatches, KeepsToItsBudget) {
+  constexpr uint64_t kBudget = 768 * kMib;
+  const uint64_t before = UsedBytes();
+  const auto worker = ServingLarge(kBudget);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      SlotBatch batch(*arena_, {"bnb-nf4"}, kRows);
+      for (int round = 0; round < 20; ++round) {
+        const auto result = batch.RunOn(*worker);
+        ASSERT_TRUE(result.ok()) << result.status();
+        EXPECT_LE(UsedBytes() - before, kBudget);
+      }
+      EXPECT_TRUE(batch.Outputs() == batch.Expected());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  RecordProperty("used_mib", static_cast<int>((UsedBytes() - before) / kMib));
+  RecordProperty("units_in_flight", static_cast<int>(worker->units_in_flight()));
+}
+
+// tools/test_gpu.sh does the same to a stream.
+TEST_F(RealGpuWorkerWithLargeBatches, ServesAgainWhenOthersHaveGivenBackTheMemoryTheyHadTaken) {
+  const auto worker = ServingLarge(2048 * kMib);
+  SlotBatch batch(*arena_, {"bnb-nf4"}, kRows);
+  {
+    const testing::GpuMemoryHog hog;
+    const auto result = batch.RunOn(*worker);
+    EXPECT_EQ(Loss(result), reason::kGpuMemory) << result.status();
+    EXPECT_EQ(worker->state(), WorkerState::kServing);
+    EXPECT_TRUE(batch.RunOn(*MakeCpuBackend()).ok());
+    EXPECT_TRUE(batch.Outputs() == batch.Expected());
+  }
+  const auto result = batch.RunOn(*worker);
+  EXPECT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(batch.Outputs() == batch.Expected());
+}
+
 TEST_F(RealGpuWorker, SaysThatItsBudgetHoldsNoSlot) {
   GpuWorker worker(
       {.device = gpu_, .memory_budget_bytes = 1 << 20}, [this] { return Launch(); },
       testing::SharedSlotsOf(*harness_.arena), clock_, harness_.logger);
   worker.Start();
-  EXPECT_NE(harness_.logger.AwaitLine("gpu worker lost").find("gpu.memory_budget_bytes"), std::string::npos);
+  EXPECT_TRUE(worker.AwaitState(WorkerState::kQuarantined, kPatience));
+  EXPECT_NE(harness_.logger.AwaitLine("gpu worker quarantined").find("CUDA's own memory takes"), std::string::npos);
 }
 
 }  // namespace
