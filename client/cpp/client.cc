@@ -34,6 +34,9 @@ constexpr absl::Duration kUnaryTimeout = absl::Seconds(30);
 constexpr uint32_t kConnectionsMax = 64;
 // A connection more has to be worth its handshake.
 constexpr uint64_t kTensorsPerPipelineMin = 256;
+// What fits into half a window is as well sent again.
+constexpr uint64_t kUploadBytesMin = 4u << 20;
+constexpr size_t kUploadIdBytes = 32;
 constexpr absl::Duration kSleepSlice = absl::Milliseconds(10);
 // The largest frame, with its tags and lengths.
 constexpr int kMessageBytesMax = (4 << 20) + (64 << 10);
@@ -74,15 +77,17 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
                                            const CallOptions& options) override {
-    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
+    QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, scheme, options));
     const auto plan = LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics);
+    AddUpload(plan, task);
     QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kQuantize, task, plan, options));
     return ToQuantized(tensor, std::move(result));
   }
 
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
                                    const CallOptions& options) override {
-    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
+    QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, scheme, options));
+    AddUpload(LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics), task);
     return RunOnOne(BulkMethod::kQuantize, task, sink, options);
   }
 
@@ -210,6 +215,16 @@ class GrpcClient final : public Client {
     if (!scheme.ok()) return std::nullopt;
     auto plan = MakePlan(*scheme, direction, dtype, shape, known);
     return plan.ok() ? std::optional(*std::move(plan)) : std::nullopt;
+  }
+
+  // Lets a tensor survive its connection where the server may have to keep something of it.
+  static void AddUpload(const std::optional<Plan>& plan, TensorTask& task) {
+    const bool nothing_to_keep = plan.has_value() && !plan->NeedsSpool();
+    if (nothing_to_keep || task.inputs.front().bytes.size() < kUploadBytesMin) return;
+    std::random_device random;
+    std::string id;
+    while (id.size() < kUploadIdBytes) absl::StrAppend(&id, absl::Hex(random(), absl::kZeroPad8));
+    task.header.mutable_upload()->set_id(id);
   }
 
   static QuantizedTensor ToQuantized(const TensorView& tensor, MemoryResult result) {

@@ -177,6 +177,7 @@ struct ServerInfo {
   std::vector<GpuInfo> gpus;  // whatever their state
   uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0,
            spool_bytes_per_stream_max = 0;
+  uint64_t parked_bytes = 0, parked_bytes_max = 0;  // spools of broken streams that wait to be gone on with
   uint32_t streams_max = 0, streams_per_principal_max = 0;
   absl::Duration stall_max;
 };
@@ -194,10 +195,11 @@ struct SchemeDescription {
 //
 // Every call returns the server's status with its reason (quantd::DetailsOf in kernels/base/error.h). Refusals that
 // came before any result (UNAVAILABLE) are retried as RetryPolicy says. A call whose connection breaks later goes on
-// over a new one, on this server or another, with the first element whose results have not all come; only with
-// error_metrics, or a statistic that the server itself must find, it is sent again from the start, and what has come
-// already is not handed on twice. FAILED_PRECONDITION: the other server makes other bytes. DATA_LOSS: a checksum does
-// not fit. INTERNAL: the server broke the protocol.
+// over a new one, on this server or another, with the first element whose results have not all come. A Quantize with a
+// statistic that the server itself must find goes on where that server had come to, as long as it keeps that
+// (quantd.v1.Upload); on another server, and with error_metrics otherwise, it is sent again from the start. What has
+// come already is never handed on twice. FAILED_PRECONDITION: the other server makes other bytes. DATA_LOSS: a checksum
+// does not fit. INTERNAL: the server broke the protocol.
 class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.

@@ -65,6 +65,8 @@ struct KnownStatistics {
   std::optional<float> amax;          // largest magnitude
   std::optional<float> min, max;      // asymmetric schemes
   std::optional<float> global_scale;  // NVFP4
+
+  bool operator==(const KnownStatistics&) const = default;
 };
 
 // What a pass over the values found in them, finite ones only.
