@@ -79,6 +79,7 @@ struct Summary {
   uint64_t contributions = 0;                                         // Calibrate: of this tensor, which count
   absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server; of the last connection
   std::string device;
+  std::string server_instance;  // the process that computed the last of it
 };
 
 // A quantized tensor that the caller owns: all that dequantizing it takes.
@@ -154,7 +155,9 @@ struct RetryPolicy {
 };
 
 struct ClientOptions {
-  std::string address;  // "HOST:PORT", "unix:PATH", "dns:///NAME:PORT"
+  // "HOST:PORT", "unix:PATH", "dns:///NAME:PORT", "ipv4:IP:PORT,IP:PORT". Of several addresses one is used, by all
+  // connections, until it cannot be reached or its server drains; then the next, by all.
+  std::string address;
   RetryPolicy retry;
   // Connections that the client opens at most, 1 to 64. Calls at the same time are spread over them; a call into memory
   // takes several that are idle, one for each part of the tensor, of at least `part_bytes_min` of values. Not for
@@ -235,7 +238,8 @@ class Client {
                                                             DataType dtype, const CallOptions& options = {}) = 0;
 
   // Adds the tensor's statistics to a session, which the first one creates. After a broken connection it is sent again
-  // from the start: the contribution id makes sure that it counts once.
+  // from the start: the contribution id makes sure that it counts once. FAILED_PRECONDITION: it would go to another
+  // server process than the session's last one from this client, where it would be counted apart.
   virtual absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
                                             const CallOptions& options = {}) = 0;
   // The session's statistics as a `.qcal` file, part by part, on the calling thread; `sink`'s error ends it. Begun anew

@@ -185,10 +185,16 @@ absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink)
   }
   if (accept.frame_data_bytes_max() == 0) return ProtocolError("it takes no data in a frame");
   if (accept.window_bytes() == 0) return ProtocolError("it gives no credit");
+  if (!task_.server_instance.empty() && accept.server_instance() != task_.server_instance) {
+    return absl::FailedPreconditionError(
+        "Another server answers now, or the server was restarted, and what it had of this session is not there. "
+        "Calibrate again, or merge the sessions of both servers: export from one, import into the other.");
+  }
   QUANTD_RETURN_IF_ERROR(MatchInputs(accept));
   frame_data_bytes_ = std::min(frame_data_bytes_, accept.frame_data_bytes_max());
   window_bytes_ = accept.window_bytes();
   unit_elements_ = accept.unit_elements();
+  server_instance_ = accept.server_instance();
   if (accept.upload_kept()) {
     upload_.emplace();
     upload_->set_id(task_.header.upload().id());

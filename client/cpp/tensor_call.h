@@ -35,6 +35,7 @@ struct TensorTask {
   uint32_t frame_data_bytes = 1u << 20;
   // Dequantize: what must come back; nothing for Quantize, whose outputs the server names.
   std::optional<uint64_t> values_bytes;
+  std::string server_instance;  // the only server that may do it; empty: any
 };
 
 struct OutgoingFrame {
@@ -62,6 +63,9 @@ class TensorCall {
   const std::optional<Summary>& summary() const { return summary_; }
   // Set if the server failed the tensor in band.
   const std::optional<RemoteError>& server_error() const { return server_error_; }
+  bool accepted() const { return accepted_; }
+  // Who accepted; empty before.
+  const std::string& server_instance() const { return server_instance_; }
   bool last_sent() const { return last_sent_; }
   // What a new stream says to go on with this tensor on the same server, less what has been received. Nothing before
   // Accept, and where the server keeps nothing.
@@ -113,6 +117,7 @@ class TensorCall {
   bool header_sent_ = false;
   bool last_sent_ = false;
   bool accepted_ = false;
+  std::string server_instance_;
   uint64_t unit_elements_ = 0;
   std::optional<v1::Upload> upload_;
   std::vector<Output> outputs_;

@@ -35,6 +35,8 @@ class Exchange {
     result.resume_element = call_.resume_element();
     result.upload = call_.upload();
     result.begin_bytes = call_.begin_bytes();
+    result.server_instance = call_.server_instance();
+    result.attempt.answered = call_.accepted();
     if (call_.summary().has_value()) {
       // Complete and checked: how the stream ended afterwards does not matter.
       result.summary = *call_.summary();

@@ -14,6 +14,7 @@ struct ExchangeResult {
   std::optional<uint64_t> resume_element;  // TensorCall::resume_element
   std::optional<v1::Upload> upload;        // TensorCall::upload
   uint64_t begin_bytes = 0;                // TensorCall::begin_bytes
+  std::string server_instance;             // TensorCall::server_instance
 };
 
 // Sends the task, delivers the results to `sink`, reports to options.progress and obeys options.cancel. When it

@@ -34,6 +34,7 @@ class TensorRun {
     const uint64_t delivered_before = sink_.delivered_bytes();
     ExchangeResult result = ExchangeTensor(rest, stream, sink_, OptionsOfTheWhole());
     result.attempt.advanced = sink_.delivered_bytes() > delivered_before || TakeUpload(result);
+    if (!result.server_instance.empty()) server_instance_ = result.server_instance;
     if (upload_.has_value() && IsUploadLost(result.attempt.status)) {
       // The server that knew the statistics is gone, or has forgotten them.
       upload_.reset();
@@ -52,6 +53,7 @@ class TensorRun {
     }
     if (result.attempt.status.ok()) {
       summary_ = std::move(result.summary);
+      summary_.server_instance = server_instance_;
       AddWhatOtherStreamsSaw();
     } else if (!upload_.has_value() && can_resume_ && result.resume_element.has_value()) {
       resume_ = std::clamp(*result.resume_element, resume_, std::max(end_, uint64_t{1}) - 1);
@@ -80,10 +82,12 @@ class TensorRun {
     return went_on;
   }
 
+  bool is_calibrate() const { return task_.header.has_contribution(); }
   bool is_quantize() const { return !task_.values_bytes.has_value(); }
 
   TensorTask Rest() const {
     TensorTask rest = task_;
+    if (is_calibrate() && rest.server_instance.empty()) rest.server_instance = server_instance_;
     if (upload_.has_value()) {
       v1::Upload& upload = *rest.header.mutable_upload() = *upload_;
       for (v1::ReceivedSegment& segment : sink_.received()) *upload.add_received() = std::move(segment);
@@ -132,6 +136,7 @@ class TensorRun {
   bool can_resume_ = !options_.error_metrics;
   std::optional<v1::Upload> upload_;  // once a server keeps what it finds
   uint64_t upload_begin_bytes_ = 0;   // of the input, on the last stream
+  std::string server_instance_;       // that accepted last
   uint64_t all_bytes_ = 0;
   Summary summary_;
 };

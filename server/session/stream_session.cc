@@ -73,7 +73,8 @@ void StreamSession::OnHalfClose() {
   reading_ = false;
   half_closed_ = true;
   if (io_ == nullptr) return;
-  if (!writing_ && outbox_.empty()) ForgetFinishedUpload();
+  // The transport may say later than the client that it has taken the summary.
+  if (outbox_.empty()) ForgetFinishedUpload();
   if (in_tensor_ && !discarding_) {
     return EndStream(InvalidArgument(reason::kIncompleteTensor, "the stream was half-closed inside tensor " +
                                                                     std::to_string(last_seq_) +

@@ -51,13 +51,13 @@ INSTANTIATE_TEST_SUITE_P(
     All, ServerConfigLimit,
     ::testing::Values(
         Of("listen", SET(listen.assign(16, ":0")), SET(listen.assign(17, ":0"))),
-        Of("unix_listener.mode", SET(unix_mode = "0600"), SET(unix_mode = "0577")),
-        Of("unix_listener.mode", SET(unix_mode = "0777"), SET(unix_mode = "1000")),
-        Of("unix_listener.mode", SET(unix_mode = "0660"), SET(unix_mode = "660")),
-        Of("unix_listener.mode", SET(unix_mode = "0660"), SET(unix_mode = "0668")),
+        Of("unix_listener.mode", SET(unix_mode = std::string("0600")), SET(unix_mode = std::string("0577"))),
+        Of("unix_listener.mode", SET(unix_mode = std::string("0777")), SET(unix_mode = std::string("1000"))),
+        Of("unix_listener.mode", SET(unix_mode = std::string("0660")), SET(unix_mode = std::string("660"))),
+        Of("unix_listener.mode", SET(unix_mode = std::string("0660")), SET(unix_mode = std::string("0668"))),
         Of("unix_listener.allowed_uids", SET(unix_allowed_uids.assign(64, 1)), SET(unix_allowed_uids.assign(65, 1))),
         Of("compute_threads", SET(compute_threads = 1024), SET(compute_threads = 1025)),
-        Of("spool_directory", SET(spool_directory = "/"), SET(spool_directory = "")),
+        Of("spool_directory", SET(spool_directory = std::string("/")), SET(spool_directory = std::string(""))),
         Of("transport_bytes_max", SET(transport_bytes_max = 64u << 20), SET(transport_bytes_max = (64u << 20) - 1)),
         Of("transport_bytes_max", SET(transport_bytes_max = 64ull << 30), SET(transport_bytes_max = (64ull << 30) + 1)),
         // Every field of the limits by one of its ends; Validate(Limits) has tests of its own.
