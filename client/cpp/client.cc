@@ -102,8 +102,7 @@ class ServersOfSessions {
 class GrpcClient final : public Client {
  public:
   GrpcClient(ChannelPool::Factory factory, ServerAddresses addresses, ClientOptions options)
-      : options_(std::move(options)),
-        channels_(std::move(factory), std::move(addresses), options_.connections_max) {}
+      : options_(std::move(options)), channels_(std::move(factory), std::move(addresses), options_.connections_max) {}
 
   absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
                                            const CallOptions& options) override {
@@ -389,15 +388,16 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& opti
   if (options.address.empty()) {
     return absl::InvalidArgumentError("ClientOptions.address is empty. Give \"HOST:PORT\" or \"unix:PATH\".");
   }
-  return MakeClient([authority = AuthorityOf(options.address)](
-                        const std::string& target) { return MakeChannel(target, authority); },
-                    ServerAddresses(options.address), options);
+  return MakeClient(
+      [authority = AuthorityOf(options.address)](const std::string& target) { return MakeChannel(target, authority); },
+      ServerAddresses(options.address), options);
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::OverChannel(std::shared_ptr<grpc::Channel> channel,
                                                             ClientOptions options) {
   options.connections_max = 1;
-  return MakeClient([channel = std::move(channel)](const std::string&) { return channel; }, ServerAddresses(""), options);
+  return MakeClient([channel = std::move(channel)](const std::string&) { return channel; }, ServerAddresses(""),
+                    options);
 }
 
 }  // namespace quantd

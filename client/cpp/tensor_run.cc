@@ -39,9 +39,9 @@ class TensorRun {
       // The server that knew the statistics is gone, or has forgotten them.
       upload_.reset();
       upload_begin_bytes_ = 0;
-      result.attempt.status = absl::UnavailableError(
-          "The connection broke, and what the server had found did not survive: " +
-          std::string(result.attempt.status.message()));
+      result.attempt.status =
+          absl::UnavailableError("The connection broke, and what the server had found did not survive: " +
+                                 std::string(result.attempt.status.message()));
       return std::move(result.attempt);
     }
     if (IsStatisticNeeded(result.attempt.status) && resume_ > begin_) {

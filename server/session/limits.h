@@ -38,8 +38,8 @@ struct Limits {
   uint64_t parked_bytes_max = uint64_t{2} << 30;      // 0 to 16 TiB; 0: none
   uint64_t parked_bytes_per_principal_max = 0;        // the same range; 0: three quarters of parked_bytes_max
   absl::Duration park_time_max = absl::Seconds(120);  // 10 ms to 24 h
-  uint32_t streams_max = 256;                               // 1 to 65536
-  uint32_t streams_per_principal_max = 128;                 // 1 to streams_max
+  uint32_t streams_max = 256;                         // 1 to 65536
+  uint32_t streams_per_principal_max = 128;           // 1 to streams_max
   // Input of tensors that were accepted and is not yet consumed, beyond which no tensor is accepted.
   uint64_t load_bytes_max = uint64_t{256} << 30;  // of the server: 1 MiB to 1 PiB
   uint64_t load_bytes_per_principal_max = 0;      // the same range; 0: three quarters of load_bytes_max

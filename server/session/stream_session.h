@@ -102,8 +102,8 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   // sent to another server, and ends the stream as soon as the transport has taken what there is.
   void HandBack();
   // Ends the stream if the peer has kept it waiting for longer than limits.stall_max, and fails its tensors if others
-  // have kept it without a slot for longer than limits.slot_wait_max, and gives up an upload that another stream goes on
-  // with. To be called now and then.
+  // have kept it without a slot for longer than limits.slot_wait_max, and gives up an upload that another stream goes
+  // on with. To be called now and then.
   void CheckStall();
   // The transport is gone: no more calls to it.
   void Detach();

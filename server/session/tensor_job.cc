@@ -151,8 +151,8 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
   for (const SegmentLayout& output : plan_->WireOutputs()) summary_.outputs.push_back({output.name, 0, std::nullopt});
 }
 
-// The client sends again what it lacks results of, and no more. The second pass is not interrupted where errors are summed
-// up: they are those of one stream.
+// The client sends again what it lacks results of, and no more. The second pass is not interrupted where errors are
+// summed up: they are those of one stream.
 void TensorJob::GoOnFrom(const UploadProgress& progress, const UploadReference& upload) {
   counted_before_units_ = counted_units_ = progress.counted_units;
   found_ = progress.found;

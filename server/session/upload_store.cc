@@ -133,11 +133,11 @@ bool UploadStore::MakeRoomLocked(const std::string& principal, uint64_t bytes, D
 }
 
 bool UploadStore::DropOldestLocked(const std::string* principal, Dropped& dropped) {
-  const auto whose =
-      principal != nullptr
-          ? parked_by_.find(*principal)
-          : std::max_element(parked_by_.begin(), parked_by_.end(),
-                             [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
+  const auto whose = principal != nullptr
+                         ? parked_by_.find(*principal)
+                         : std::max_element(parked_by_.begin(), parked_by_.end(), [](const auto& a, const auto& b) {
+                             return a.second.bytes < b.second.bytes;
+                           });
   if (whose == parked_by_.end()) return false;
   auto oldest = entries_.end();
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {

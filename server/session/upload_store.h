@@ -48,9 +48,9 @@ class UploadStore {
     absl::Time since;
   };
 
-  // The right to go on with an upload: a tensor's, and that of its runs, which write to the spool. When the last of them
-  // is gone, the upload is parked or forgotten, whichever was said last; by default what was resumed is parked again,
-  // and what was begun is forgotten.
+  // The right to go on with an upload: a tensor's, and that of its runs, which write to the spool. When the last of
+  // them is gone, the upload is parked or forgotten, whichever was said last; by default what was resumed is parked
+  // again, and what was begun is forgotten.
   class Lease {
    public:
     ~Lease();
@@ -91,8 +91,8 @@ class UploadStore {
   // - UPLOAD_BUSY, UNAVAILABLE: its last stream is not yet over. That stream is superseded: try again soon.
   absl::StatusOr<std::shared_ptr<Lease>> Resume(const Principal& principal, const TensorRequest& request);
 
-  // Forgets a parked upload, for spools that are needed now: the oldest of the principal that has most bytes here. False
-  // if there is none.
+  // Forgets a parked upload, for spools that are needed now: the oldest of the principal that has most bytes here.
+  // False if there is none.
   bool DropOne();
   // Forgets what has been parked for longer than limits.park_time_max. To be called now and then.
   void DropExpired();

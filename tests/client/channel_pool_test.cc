@@ -12,14 +12,13 @@ using ::testing::SizeIs;
 class ChannelPoolTest : public ::testing::Test {
  protected:
   int made_ = 0;
-  ChannelPool pool_{[this](const std::string& target) {
-                      ++made_;
-                      targets_.push_back(target);
-                      return grpc::CreateChannel(target, grpc::InsecureChannelCredentials());
-                    },
-                    ServerAddresses("ipv4:127.0.0.1:1,127.0.0.1:2",
-                                    {ResolveTarget, [](const std::string&) { return true; }}),
-                    3};
+  ChannelPool pool_{
+      [this](const std::string& target) {
+        ++made_;
+        targets_.push_back(target);
+        return grpc::CreateChannel(target, grpc::InsecureChannelCredentials());
+      },
+      ServerAddresses("ipv4:127.0.0.1:1,127.0.0.1:2", {ResolveTarget, [](const std::string&) { return true; }}), 3};
   std::vector<std::string> targets_;
 };
 
@@ -61,8 +60,8 @@ TEST_F(ChannelPoolTest, TheyMoveOnTogetherAndOnce) {
   leases[1].MoveOn();  // has found out too
   EXPECT_NE(leases[0].channel(), old);
   leases[1].channel();
-  EXPECT_THAT(targets_, ::testing::ElementsAre("ipv4:127.0.0.1:1", "ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2",
-                                               "ipv4:127.0.0.1:2"));
+  EXPECT_THAT(targets_,
+              ::testing::ElementsAre("ipv4:127.0.0.1:1", "ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2", "ipv4:127.0.0.1:2"));
 }
 
 }  // namespace

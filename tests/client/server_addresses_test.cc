@@ -44,11 +44,12 @@ class ServerAddressesTest : public ::testing::Test {
   std::vector<std::string> resolved_ = {"a", "b", "c"};
   std::set<std::string> down_;
   int resolutions_ = 0;
-  ServerAddresses addresses_{"name", {[this](const std::string&) {
-                                        ++resolutions_;
-                                        return resolved_;
-                                      },
-                                      [this](const std::string& address) { return !down_.contains(address); }}};
+  ServerAddresses addresses_{"name",
+                             {[this](const std::string&) {
+                                ++resolutions_;
+                                return resolved_;
+                              },
+                              [this](const std::string& address) { return !down_.contains(address); }}};
 };
 
 TEST_F(ServerAddressesTest, PinsTheFirstAndResolvesOnce) {

@@ -78,8 +78,7 @@ class SeveralServers : public ::testing::Test {
   }
 
   std::vector<float> values_;
-  std::unique_ptr<TestService> first_ =
-      std::make_unique<TestService>(TestServiceOptions{.server_instance = "first"});
+  std::unique_ptr<TestService> first_ = std::make_unique<TestService>(TestServiceOptions{.server_instance = "first"});
   TestService second_{{.server_instance = "second"}};
 };
 
