@@ -34,6 +34,8 @@ nlohmann::ordered_json ToJson(const ServerInfo& info) {
           {"window_bytes", info.window_bytes},
           {"tensor_bytes_max", info.tensor_bytes_max},
           {"spool_bytes_per_stream_max", info.spool_bytes_per_stream_max},
+          {"parked_bytes", info.parked_bytes},
+          {"parked_bytes_max", info.parked_bytes_max},
           {"streams_max", info.streams_max},
           {"streams_per_principal_max", info.streams_per_principal_max},
           {"stall_ms_max", absl::ToInt64Milliseconds(info.stall_max)}};

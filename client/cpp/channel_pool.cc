@@ -5,8 +5,8 @@
 
 namespace quantd {
 
-ChannelPool::ChannelPool(Factory factory, uint32_t channels_max)
-    : factory_(std::move(factory)), entries_(std::max(channels_max, 1u)) {}
+ChannelPool::ChannelPool(Factory factory, ServerAddresses addresses, uint32_t channels_max)
+    : factory_(std::move(factory)), addresses_(std::move(addresses)), entries_(std::max(channels_max, 1u)) {}
 
 std::vector<ChannelPool::Lease> ChannelPool::Take(uint32_t wanted) {
   const std::lock_guard lock(mutex_);
@@ -23,11 +23,25 @@ std::vector<ChannelPool::Lease> ChannelPool::Take(uint32_t wanted) {
   return leases;
 }
 
-std::shared_ptr<grpc::Channel> ChannelPool::ChannelAt(size_t index) {
+std::shared_ptr<grpc::Channel> ChannelPool::ChannelAt(size_t index, uint64_t& generation) {
+  ServerAddresses::Pinned pinned;
+  {
+    const std::lock_guard lock(addresses_mutex_);
+    pinned = addresses_.Get();
+  }
+  generation = pinned.generation;
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[index];
-  if (entry.channel == nullptr) entry.channel = factory_();
+  if (entry.channel == nullptr || entry.generation < generation) {
+    entry.channel = factory_(pinned.target);
+    entry.generation = generation;
+  }
   return entry.channel;
+}
+
+void ChannelPool::MoveOn(uint64_t generation) {
+  const std::lock_guard lock(addresses_mutex_);
+  addresses_.MoveOn(generation);
 }
 
 void ChannelPool::GiveBack(size_t index) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
+#include <mutex>
 #include <random>
 #include <thread>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "client/cpp/null_sink.h"
 #include "client/cpp/pipeline.h"
 #include "client/cpp/retry.h"
+#include "client/cpp/server_addresses.h"
 #include "client/cpp/split_run.h"
 #include "client/cpp/stream_transport.h"
 #include "client/cpp/tensor_run.h"
@@ -34,6 +37,10 @@ constexpr absl::Duration kUnaryTimeout = absl::Seconds(30);
 constexpr uint32_t kConnectionsMax = 64;
 // A connection more has to be worth its handshake.
 constexpr uint64_t kTensorsPerPipelineMin = 256;
+// What fits into half a window is as well sent again.
+constexpr uint64_t kUploadBytesMin = 4u << 20;
+constexpr size_t kUploadIdBytes = 32;
+constexpr size_t kRememberedSessionsMax = 4096;
 constexpr absl::Duration kSleepSlice = absl::Milliseconds(10);
 // The largest frame, with its tags and lengths.
 constexpr int kMessageBytesMax = (4 << 20) + (64 << 10);
@@ -41,15 +48,16 @@ constexpr int kMessageBytesMax = (4 << 20) + (64 << 10);
 constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, const std::string& authority) {
   grpc::ChannelArguments arguments;
+  if (!authority.empty()) arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
   // A connection of its own: gRPC would share one between all channels of the process.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
 }
 
 uint64_t ValueBytes(const std::vector<uint64_t>& shape, DataType dtype) {
@@ -67,22 +75,48 @@ void SleepUnlessCancelled(absl::Duration duration, const CancelToken* cancel) {
   }
 }
 
+// Which server process has a calibration session: one that another server is asked to add to would be counted in two
+// halves. Safe from any thread.
+class ServersOfSessions {
+ public:
+  // Empty: not known.
+  std::string Of(const std::string& session_id) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = instances_.find(session_id);
+    return found == instances_.end() ? "" : found->second;
+  }
+  void Set(const std::string& session_id, const std::string& server_instance) {
+    const std::lock_guard lock(mutex_);
+    if (instances_.size() < kRememberedSessionsMax) instances_.emplace(session_id, server_instance);
+  }
+  void Forget(const std::string& session_id) {
+    const std::lock_guard lock(mutex_);
+    instances_.erase(session_id);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, std::string> instances_;  // guarded by mutex_
+};
+
 class GrpcClient final : public Client {
  public:
-  GrpcClient(ChannelPool::Factory factory, ClientOptions options)
-      : options_(std::move(options)), channels_(std::move(factory), options_.connections_max) {}
+  GrpcClient(ChannelPool::Factory factory, ServerAddresses addresses, ClientOptions options)
+      : options_(std::move(options)), channels_(std::move(factory), std::move(addresses), options_.connections_max) {}
 
   absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
                                            const CallOptions& options) override {
-    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
+    QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, scheme, options));
     const auto plan = LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics);
+    AddUpload(plan, task);
     QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kQuantize, task, plan, options));
     return ToQuantized(tensor, std::move(result));
   }
 
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
                                    const CallOptions& options) override {
-    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, QuantizeTask(tensor, scheme, options));
+    QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, scheme, options));
+    AddUpload(LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics), task);
     return RunOnOne(BulkMethod::kQuantize, task, sink, options);
   }
 
@@ -123,9 +157,12 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
                                     const CallOptions& options) override {
-    QUANTD_ASSIGN_OR_RETURN(const TensorTask task, CalibrateTask(tensor, contribution, options));
+    QUANTD_ASSIGN_OR_RETURN(TensorTask task, CalibrateTask(tensor, contribution, options));
+    task.server_instance = servers_of_sessions_.Of(contribution.session_id);
     NullSink nothing;
-    return RunOnOne(BulkMethod::kCalibrate, task, nothing, options);
+    QUANTD_ASSIGN_OR_RETURN(Summary summary, RunOnOne(BulkMethod::kCalibrate, task, nothing, options));
+    servers_of_sessions_.Set(contribution.session_id, summary.server_instance);
+    return summary;
   }
 
   absl::Status ExportCalibration(const std::string& session_id,
@@ -161,12 +198,15 @@ class GrpcClient final : public Client {
     return Calibrations().Seal(session_id);
   }
   absl::StatusOr<std::vector<CalibrationState>> ListCalibrations() override { return Calibrations().List(); }
-  absl::Status DeleteCalibration(const std::string& session_id) override { return Calibrations().Delete(session_id); }
+  absl::Status DeleteCalibration(const std::string& session_id) override {
+    servers_of_sessions_.Forget(session_id);
+    return Calibrations().Delete(session_id);
+  }
 
   absl::StatusOr<std::vector<SchemeDescription>> ListSchemes() override {
     v1::ListSchemesResponse response;
-    QUANTD_RETURN_IF_ERROR(CallUnary([&](grpc::ClientContext& context) {
-      return NewStub()->ListSchemes(&context, v1::ListSchemesRequest(), &response);
+    QUANTD_RETURN_IF_ERROR(CallUnary([&](Stub& stub, grpc::ClientContext& context) {
+      return stub.ListSchemes(&context, v1::ListSchemesRequest(), &response);
     }));
     std::vector<SchemeDescription> schemes;
     for (const v1::SchemeDescription& scheme : response.schemes()) schemes.push_back(FromWire(scheme));
@@ -175,8 +215,8 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<ServerInfo> GetServerInfo() override {
     v1::GetServerInfoResponse response;
-    QUANTD_RETURN_IF_ERROR(CallUnary([&](grpc::ClientContext& context) {
-      return NewStub()->GetServerInfo(&context, v1::GetServerInfoRequest(), &response);
+    QUANTD_RETURN_IF_ERROR(CallUnary([&](Stub& stub, grpc::ClientContext& context) {
+      return stub.GetServerInfo(&context, v1::GetServerInfoRequest(), &response);
     }));
     return FromWire(response);
   }
@@ -185,23 +225,19 @@ class GrpcClient final : public Client {
   using Stub = v1::QuantizationService::Stub;
 
   CalibrationCalls Calibrations() {
-    return {[this](const std::function<grpc::Status(Stub&, grpc::ClientContext&)>& call) {
-      return CallUnary([&](grpc::ClientContext& context) { return call(*NewStub(), context); });
-    }};
+    return {[this](const std::function<grpc::Status(Stub&, grpc::ClientContext&)>& call) { return CallUnary(call); }};
   }
 
   absl::Status CallStream(const CallOptions& options,
                           const std::function<AttemptResult(Stub&, grpc::ClientContext&)>& attempt) {
     const absl::Time deadline = absl::Now() + options.timeout;
     const std::vector<ChannelPool::Lease> leases = channels_.Take(1);
-    return RunWithRetries(options_.retry, RetryWorld(deadline, options.cancel), [&] {
+    return RunWithRetries(options_.retry, RetryWorld(leases.front(), deadline, options.cancel), [&] {
       grpc::ClientContext context;
       if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
       return attempt(*v1::QuantizationService::NewStub(leases.front().channel()), context);
     });
   }
-
-  std::unique_ptr<Stub> NewStub() { return v1::QuantizationService::NewStub(channels_.Take(1).front().channel()); }
 
   // What this client expects of the server; nothing if it does not know the scheme, which the server may.
   static std::optional<Plan> LocalPlan(const SchemeRequest& request, Direction direction, DataType dtype,
@@ -210,6 +246,16 @@ class GrpcClient final : public Client {
     if (!scheme.ok()) return std::nullopt;
     auto plan = MakePlan(*scheme, direction, dtype, shape, known);
     return plan.ok() ? std::optional(*std::move(plan)) : std::nullopt;
+  }
+
+  // Lets a tensor survive its connection where the server may have to keep something of it.
+  static void AddUpload(const std::optional<Plan>& plan, TensorTask& task) {
+    const bool nothing_to_keep = plan.has_value() && !plan->NeedsSpool();
+    if (nothing_to_keep || task.inputs.front().bytes.size() < kUploadBytesMin) return;
+    std::random_device random;
+    std::string id;
+    while (id.size() < kUploadIdBytes) absl::StrAppend(&id, absl::Hex(random(), absl::kZeroPad8));
+    task.header.mutable_upload()->set_id(id);
   }
 
   static QuantizedTensor ToQuantized(const TensorView& tensor, MemoryResult result) {
@@ -251,7 +297,7 @@ class GrpcClient final : public Client {
     const std::vector<ChannelPool::Lease> leases =
         channels_.Take(static_cast<uint32_t>(std::min<size_t>(wanted, options_.connections_max)));
     const auto run = [&](size_t pipeline) {
-      RunPipeline(work, options, options_.retry, RetryWorld(deadline, options.cancel),
+      RunPipeline(work, options, options_.retry, RetryWorld(leases[pipeline], deadline, options.cancel),
                   [&] { return OpenStream(leases[pipeline].channel(), method, deadline); });
     };
     std::vector<std::thread> threads;
@@ -291,21 +337,23 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<Summary> Run(BulkMethod method, const ChannelPool::Lease& lease, const TensorTask& task,
                               SegmentSink& sink, const CallOptions& options, absl::Time deadline) {
-    return RunTensor(task, sink, options, options_.retry, RetryWorld(deadline, options.cancel),
+    return RunTensor(task, sink, options, options_.retry, RetryWorld(lease, deadline, options.cancel),
                      [&] { return OpenStream(lease.channel(), method, deadline); });
   }
 
-  absl::Status CallUnary(const std::function<grpc::Status(grpc::ClientContext&)>& call) {
+  absl::Status CallUnary(const std::function<grpc::Status(Stub&, grpc::ClientContext&)>& call) {
     const absl::Time deadline = absl::Now() + kUnaryTimeout;
-    return RunWithRetries(options_.retry, RetryWorld(deadline, nullptr), [&]() -> AttemptResult {
+    const std::vector<ChannelPool::Lease> leases = channels_.Take(1);
+    return RunWithRetries(options_.retry, RetryWorld(leases.front(), deadline, nullptr), [&]() -> AttemptResult {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(deadline));
-      RemoteError error = FromGrpcStatus(call(context));
-      return {std::move(error.status), true, error.retry_delay};
+      RemoteError error = FromGrpcStatus(call(*v1::QuantizationService::NewStub(leases.front().channel()), context));
+      return {.status = std::move(error.status), .may_repeat = true, .pushback = error.retry_delay};
     });
   }
 
-  RetryEnvironment RetryWorld(absl::Time deadline, const CancelToken* cancel) const {
+  // `lease` must outlive it.
+  RetryEnvironment RetryWorld(const ChannelPool::Lease& lease, absl::Time deadline, const CancelToken* cancel) const {
     return {.uniform =
                 [random = std::mt19937_64(std::random_device()())]() mutable {
                   return std::uniform_real_distribution<double>()(random);
@@ -315,20 +363,23 @@ class GrpcClient final : public Client {
                   options_.sleeper ? options_.sleeper(duration) : SleepUnlessCancelled(duration, cancel);
                 },
             .time_left = [deadline] { return deadline - absl::Now(); },
+            .move_on = [&lease] { lease.MoveOn(); },
             .cancelled = [cancel] { return cancel != nullptr && cancel->cancelled(); }};
   }
 
   const ClientOptions options_;
   ChannelPool channels_;
+  ServersOfSessions servers_of_sessions_;
 };
 
-absl::StatusOr<std::unique_ptr<Client>> MakeClient(ChannelPool::Factory factory, const ClientOptions& options) {
+absl::StatusOr<std::unique_ptr<Client>> MakeClient(ChannelPool::Factory factory, ServerAddresses addresses,
+                                                   const ClientOptions& options) {
   QUANTD_RETURN_IF_ERROR(ValidateRetryPolicy(options.retry));
   if (options.connections_max < 1 || options.connections_max > kConnectionsMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("ClientOptions.connections_max must be 1 to ", kConnectionsMax, "."));
   }
-  return std::unique_ptr<Client>(std::make_unique<GrpcClient>(std::move(factory), options));
+  return std::unique_ptr<Client>(std::make_unique<GrpcClient>(std::move(factory), std::move(addresses), options));
 }
 
 }  // namespace
@@ -337,13 +388,16 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const ClientOptions& opti
   if (options.address.empty()) {
     return absl::InvalidArgumentError("ClientOptions.address is empty. Give \"HOST:PORT\" or \"unix:PATH\".");
   }
-  return MakeClient([address = options.address] { return MakeChannel(address); }, options);
+  return MakeClient(
+      [authority = AuthorityOf(options.address)](const std::string& target) { return MakeChannel(target, authority); },
+      ServerAddresses(options.address), options);
 }
 
 absl::StatusOr<std::unique_ptr<Client>> Client::OverChannel(std::shared_ptr<grpc::Channel> channel,
                                                             ClientOptions options) {
   options.connections_max = 1;
-  return MakeClient([channel = std::move(channel)] { return channel; }, options);
+  return MakeClient([channel = std::move(channel)](const std::string&) { return channel; }, ServerAddresses(""),
+                    options);
 }
 
 }  // namespace quantd

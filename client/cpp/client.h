@@ -79,6 +79,7 @@ struct Summary {
   uint64_t contributions = 0;                                         // Calibrate: of this tensor, which count
   absl::Duration receive_time, queue_time, compute_time, total_time;  // on the server; of the last connection
   std::string device;
+  std::string server_instance;  // the process that computed the last of it
 };
 
 // A quantized tensor that the caller owns: all that dequantizing it takes.
@@ -154,7 +155,9 @@ struct RetryPolicy {
 };
 
 struct ClientOptions {
-  std::string address;  // "HOST:PORT", "unix:PATH", "dns:///NAME:PORT"
+  // "HOST:PORT", "unix:PATH", "dns:///NAME:PORT", "ipv4:IP:PORT,IP:PORT". Of several addresses one is used, by all
+  // connections, until it cannot be reached or its server drains; then the next, by all.
+  std::string address;
   RetryPolicy retry;
   // Connections that the client opens at most, 1 to 64. Calls at the same time are spread over them; a call into memory
   // takes several that are idle, one for each part of the tensor, of at least `part_bytes_min` of values. Not for
@@ -178,6 +181,7 @@ struct ServerInfo {
   std::vector<GpuInfo> gpus;  // whatever their state
   uint64_t frame_data_bytes_max = 0, initial_window_bytes = 0, window_bytes = 0, tensor_bytes_max = 0,
            spool_bytes_per_stream_max = 0;
+  uint64_t parked_bytes = 0, parked_bytes_max = 0;  // spools of broken streams that wait to be gone on with
   uint32_t streams_max = 0, streams_per_principal_max = 0;
   absl::Duration stall_max;
 };
@@ -195,10 +199,11 @@ struct SchemeDescription {
 //
 // Every call returns the server's status with its reason (quantd::DetailsOf in kernels/base/error.h). Refusals that
 // came before any result (UNAVAILABLE) are retried as RetryPolicy says. A call whose connection breaks later goes on
-// over a new one, on this server or another, with the first element whose results have not all come; only with
-// error_metrics, or a statistic that the server itself must find, it is sent again from the start, and what has come
-// already is not handed on twice. FAILED_PRECONDITION: the other server makes other bytes. DATA_LOSS: a checksum does
-// not fit. INTERNAL: the server broke the protocol.
+// over a new one, on this server or another, with the first element whose results have not all come. A Quantize with a
+// statistic that the server itself must find goes on where that server had come to, as long as it keeps that
+// (quantd.v1.Upload); on another server, and with error_metrics otherwise, it is sent again from the start. What has
+// come already is never handed on twice. FAILED_PRECONDITION: the other server makes other bytes. DATA_LOSS: a checksum
+// does not fit. INTERNAL: the server broke the protocol.
 class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.
@@ -234,7 +239,8 @@ class Client {
                                                             DataType dtype, const CallOptions& options = {}) = 0;
 
   // Adds the tensor's statistics to a session, which the first one creates. After a broken connection it is sent again
-  // from the start: the contribution id makes sure that it counts once.
+  // from the start: the contribution id makes sure that it counts once. FAILED_PRECONDITION: it would go to another
+  // server process than the session's last one from this client, where it would be counted apart.
   virtual absl::StatusOr<Summary> Calibrate(const TensorView& tensor, const CalibrationContribution& contribution,
                                             const CallOptions& options = {}) = 0;
   // The session's statistics as a `.qcal` file, part by part, on the calling thread; `sink`'s error ends it. Begun anew

@@ -82,7 +82,7 @@ class PipelineStream {
     if (status.ok() && !refusal_.has_value()) AwaitEnd();
     if (!stream_.ended()) stream_.Cancel();
     const StreamEnd end = stream_.Finish();
-    AttemptResult result{.advanced = finished_ > 0};
+    AttemptResult result{.advanced = finished_ > 0, .answered = finished_ > 0};
     if (tensors_.empty()) return result;  // how the stream ended afterwards does not matter
     if (!status.ok()) {
       result.status = std::move(status);

@@ -38,6 +38,16 @@ absl::Status ResumingSink::Begin(const SchemeRequest& resolved, std::span<const 
   return absl::OkStatus();
 }
 
+std::vector<v1::ReceivedSegment> ResumingSink::received() const {
+  std::vector<v1::ReceivedSegment> segments;
+  for (const auto& [name, next] : next_) {
+    if (!next.has_value()) continue;
+    segments.emplace_back().set_name(name);
+    segments.back().set_end_bytes(*next);
+  }
+  return segments;
+}
+
 absl::Status ResumingSink::Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) {
   std::optional<uint64_t>& known = next_.at(segment);
   if (!known.has_value()) known = offset;

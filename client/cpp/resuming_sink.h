@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/cpp/client.h"
+#include "quantd/v1/tensor.pb.h"
 
 namespace quantd {
 
@@ -22,6 +23,8 @@ class ResumingSink final : public SegmentSink {
   // The first bytes of a segment may begin anywhere. INTERNAL for bytes that leave a gap.
   absl::Status Write(const std::string& segment, uint64_t offset, std::span<const std::byte> bytes) override;
 
+  // How far `target` has each segment.
+  std::vector<v1::ReceivedSegment> received() const;
   // Of all segments together.
   uint64_t delivered_bytes() const { return delivered_bytes_; }
 

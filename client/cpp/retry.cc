@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
+#include "kernels/base/error.h"
+#include "kernels/base/error_reason.h"
 
 namespace quantd {
 namespace {
@@ -10,6 +12,12 @@ namespace {
 bool ShouldRetry(const AttemptResult& result) {
   if (!result.may_repeat || result.status.code() != absl::StatusCode::kUnavailable) return false;
   return !result.pushback.has_value() || *result.pushback >= absl::ZeroDuration();
+}
+
+// A connection that broke in the middle may well be made again; one that was never made, or a server that says so, not.
+bool ServerIsGone(const AttemptResult& result) {
+  const std::string reason = DetailsOf(result.status).reason;
+  return reason == reason::kServerDraining || (reason.empty() && !result.answered);
 }
 
 }  // namespace
@@ -26,6 +34,7 @@ absl::Status RunWithRetries(const RetryPolicy& policy, const RetryEnvironment& e
     if (!ShouldRetry(result) || attempts >= policy.attempts_max) return std::move(result.status);
     const absl::Duration delay = result.pushback.value_or(backoff * environment.uniform());
     if (delay >= environment.time_left()) return std::move(result.status);
+    if (environment.move_on != nullptr && ServerIsGone(result)) environment.move_on();
     environment.sleep(delay);
     if (environment.cancelled()) return absl::CancelledError("The caller cancelled the call between two attempts.");
     backoff = std::min(backoff * policy.multiplier, policy.backoff_max);

@@ -17,6 +17,7 @@ struct AttemptResult {
   bool may_repeat = false;                 // the server or the connection ended it, not the caller
   std::optional<absl::Duration> pushback;  // the server's wish; a negative one forbids to retry
   bool advanced = false;                   // brought results that were not there before
+  bool answered = false;                   // the server was there: it accepted the tensor
 };
 
 // What the loop needs of the world.
@@ -24,6 +25,8 @@ struct RetryEnvironment {
   std::function<double()> uniform;            // in [0, 1)
   std::function<void(absl::Duration)> sleep;  // may return early when the call is cancelled
   std::function<absl::Duration()> time_left;  // until the deadline of the whole call
+  // The server is gone or goes: what is tried next may be another. Null: there is no other.
+  std::function<void()> move_on = nullptr;
   std::function<bool()> cancelled;
 };
 

@@ -42,6 +42,7 @@ void Join(const Summary& part, Summary& whole) {
   whole.total_time = std::max(whole.total_time, part.total_time);
   if (whole.device.empty()) whole.device = part.device;
   if (whole.device != part.device) whole.device += ", " + part.device;
+  whole.server_instance = part.server_instance;
 }
 
 // The first failure, and the end of the others.

@@ -66,13 +66,15 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
             bool half_close) override {
     const grpc::Slice data = buffers_->Copy(payload);
     const grpc::ByteBuffer frame = wire::JoinFrame(fields, {&data, data.size() > 0 ? 1u : 0u});
+    Enqueue({frame, half_close});
+  }
+
+  void HalfClose() override {
     {
       const std::lock_guard lock(mutex_);
-      outgoing_.push_back({frame, half_close});
-      if (write_in_flight_) return;
-      write_in_flight_ = true;
+      if (write_over_) return;
     }
-    StartFirstWrite();
+    Enqueue({std::nullopt, true});
   }
 
   std::optional<grpc::ByteBuffer> Receive() override {
@@ -135,9 +137,19 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
 
  private:
   struct Outgoing {
-    grpc::ByteBuffer frame;
+    std::optional<grpc::ByteBuffer> frame;  // none: only the half-close
     bool half_close;
   };
+
+  void Enqueue(Outgoing outgoing) {
+    {
+      const std::lock_guard lock(mutex_);
+      outgoing_.push_back(std::move(outgoing));
+      if (write_in_flight_) return;
+      write_in_flight_ = true;
+    }
+    StartFirstWrite();
+  }
 
   void OnReadDone(bool ok) override {
     bool read = false;
@@ -172,6 +184,8 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     StartFirstWrite();
   }
 
+  void OnWritesDoneDone(bool ok) override { OnWriteDone(ok); }
+
   void OnDone(const grpc::Status& status) override {
     const std::lock_guard lock(mutex_);
     status_ = status;
@@ -186,10 +200,12 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
       const std::lock_guard lock(mutex_);
       first = &outgoing_.front();
     }
-    if (first->half_close) {
-      StartWriteLast(&first->frame, grpc::WriteOptions());
+    if (!first->frame.has_value()) {
+      StartWritesDone();
+    } else if (first->half_close) {
+      StartWriteLast(&*first->frame, grpc::WriteOptions());
     } else {
-      StartWrite(&first->frame);
+      StartWrite(&*first->frame);
     }
   }
 

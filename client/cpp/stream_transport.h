@@ -34,6 +34,8 @@ class StreamTransport {
   // Queues a frame; `payload` is copied. `half_close` says that it is the last one.
   virtual void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
                     bool half_close) = 0;
+  // No frame will follow, where the last one did not say so. Has no effect on a stream that takes no more.
+  virtual void HalfClose() = 0;
   // The next message that has arrived, if one has.
   virtual std::optional<grpc::ByteBuffer> Receive() = 0;
   // True if no message is left and none will come.

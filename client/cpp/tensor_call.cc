@@ -185,10 +185,23 @@ absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink)
   }
   if (accept.frame_data_bytes_max() == 0) return ProtocolError("it takes no data in a frame");
   if (accept.window_bytes() == 0) return ProtocolError("it gives no credit");
+  if (!task_.server_instance.empty() && accept.server_instance() != task_.server_instance) {
+    return absl::FailedPreconditionError(
+        "Another server answers now, or the server was restarted, and what it had of this session is not there. "
+        "Calibrate again, or merge the sessions of both servers: export from one, import into the other.");
+  }
   QUANTD_RETURN_IF_ERROR(MatchInputs(accept));
   frame_data_bytes_ = std::min(frame_data_bytes_, accept.frame_data_bytes_max());
   window_bytes_ = accept.window_bytes();
   unit_elements_ = accept.unit_elements();
+  server_instance_ = accept.server_instance();
+  if (accept.upload_kept()) {
+    upload_.emplace();
+    upload_->set_id(task_.header.upload().id());
+    upload_->set_resume(true);
+    upload_->set_server_instance(accept.server_instance());
+    upload_->set_epoch(accept.epoch());
+  }
   accepted_ = true;
   return MatchOutputs(accept, sink);
 }
@@ -198,7 +211,7 @@ absl::Status TensorCall::MatchInputs(const v1::Accept& accept) {
   std::vector<Part> parts = parts_;
   for (const v1::Segment& segment : accept.inputs()) {
     QUANTD_RETURN_IF_ERROR(MatchInput(accept, segment, order));
-    if (!task_.header.has_range()) continue;
+    if (!is_part()) continue;
     const size_t index = std::find_if(task_.inputs.begin(), task_.inputs.end(),
                                       [&](const TensorTask::Input& one) { return one.name == segment.name(); }) -
                          task_.inputs.begin();
@@ -265,9 +278,8 @@ absl::Status TensorCall::MatchOutputs(const v1::Accept& accept, SegmentSink& sin
     QUANTD_ASSIGN_OR_RETURN(SegmentView view, FromWire(segment));
     views.push_back(std::move(view));
     sizes.push_back(segment.size_bytes());
-    // Without a range the part is the whole, also where the server does not say so.
-    const Part part =
-        task_.header.has_range() ? Part{segment.begin_bytes(), segment.end_bytes()} : Part{0, segment.size_bytes()};
+    // Else the part is the whole, also where the server does not say so.
+    const Part part = is_part() ? Part{segment.begin_bytes(), segment.end_bytes()} : Part{0, segment.size_bytes()};
     if (part.begin > part.end || part.end > segment.size_bytes()) {
       return ProtocolError(absl::StrCat("a part of ", segment.name(), " that is none"));
     }

@@ -35,6 +35,7 @@ struct TensorTask {
   uint32_t frame_data_bytes = 1u << 20;
   // Dequantize: what must come back; nothing for Quantize, whose outputs the server names.
   std::optional<uint64_t> values_bytes;
+  std::string server_instance;  // the only server that may do it; empty: any
 };
 
 struct OutgoingFrame {
@@ -62,7 +63,15 @@ class TensorCall {
   const std::optional<Summary>& summary() const { return summary_; }
   // Set if the server failed the tensor in band.
   const std::optional<RemoteError>& server_error() const { return server_error_; }
+  bool accepted() const { return accepted_; }
+  // Who accepted; empty before.
+  const std::string& server_instance() const { return server_instance_; }
   bool last_sent() const { return last_sent_; }
+  // What a new stream says to go on with this tensor on the same server, less what has been received. Nothing before
+  // Accept, and where the server keeps nothing.
+  const std::optional<v1::Upload>& upload() const { return upload_; }
+  // Where the first input begins, in its bytes: of the whole tensor, or where a range or a resumed upload goes on.
+  uint64_t begin_bytes() const { return parts_.empty() ? 0 : parts_.front().begin; }
   uint64_t consumed_bytes() const { return consumed_bytes_; }
   uint64_t total_bytes() const { return total_bytes_; }
   // The first element of the whole tensor whose results are not all there, at most that of the last unit: where
@@ -93,6 +102,7 @@ class TensorCall {
   absl::Status MatchOutputs(const v1::Accept& accept, SegmentSink& sink);
   absl::Status TakePiece(const v1::Piece& piece, std::span<const wire::ByteSpan> parts, SegmentSink& sink);
   absl::Status TakeSummary(const v1::Summary& summary);
+  bool is_part() const { return task_.header.has_range() || task_.header.upload().resume(); }
   bool checksums() const { return task_.header.checksum_kind() == v1::CHECKSUM_KIND_CRC32C; }
 
   const TensorTask& task_;
@@ -107,7 +117,9 @@ class TensorCall {
   bool header_sent_ = false;
   bool last_sent_ = false;
   bool accepted_ = false;
+  std::string server_instance_;
   uint64_t unit_elements_ = 0;
+  std::optional<v1::Upload> upload_;
   std::vector<Output> outputs_;
   std::optional<Summary> summary_;
   std::optional<RemoteError> server_error_;

@@ -21,7 +21,7 @@ absl::Status Cancelled() { return absl::CancelledError("The caller cancelled the
 class Exchange {
  public:
   Exchange(const TensorTask& task, StreamTransport& stream, SegmentSink& sink, const CallOptions& options)
-      : call_(task), stream_(stream), sink_(sink), options_(options) {}
+      : call_(task), ends_after_summary_(task.header.has_upload()), stream_(stream), sink_(sink), options_(options) {}
 
   ExchangeResult Run() {
     absl::Status status = Converse();
@@ -33,6 +33,10 @@ class Exchange {
     const StreamEnd end = stream_.Finish();
     ExchangeResult result;
     result.resume_element = call_.resume_element();
+    result.upload = call_.upload();
+    result.begin_bytes = call_.begin_bytes();
+    result.server_instance = call_.server_instance();
+    result.attempt.answered = call_.accepted();
     if (call_.summary().has_value()) {
       // Complete and checked: how the stream ended afterwards does not matter.
       result.summary = *call_.summary();
@@ -72,7 +76,7 @@ class Exchange {
     while (stream_.CanSend()) {
       const std::optional<OutgoingFrame> frame = call_.NextFrame();
       if (!frame.has_value()) return;
-      stream_.Send(frame->fields, frame->payload, call_.last_sent());
+      stream_.Send(frame->fields, frame->payload, call_.last_sent() && !ends_after_summary_);
     }
   }
 
@@ -91,8 +95,13 @@ class Exchange {
   // Ends the stream in the agreed way, so that the server need not call it broken; not for long, though.
   void Part() {
     const absl::Time give_up = absl::Now() + kPartingMax;
+    bool half_closed = !ends_after_summary_;
     while (!stream_.ended() && absl::Now() < give_up && !cancelled()) {
       SendWhatMayGo();
+      if (!half_closed && call_.last_sent()) {
+        stream_.HalfClose();
+        half_closed = true;
+      }
       if (!stream_.Receive().has_value()) stream_.Wait(call_.CanSend(), kCancelPoll);
     }
     if (!stream_.ended()) stream_.Cancel();
@@ -106,6 +115,7 @@ class Exchange {
   }
 
   TensorCall call_;
+  const bool ends_after_summary_;  // the half-close tells the server that it need not keep the upload
   StreamTransport& stream_;
   SegmentSink& sink_;
   const CallOptions& options_;

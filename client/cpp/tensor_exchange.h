@@ -12,6 +12,9 @@ struct ExchangeResult {
   AttemptResult attempt;                   // but for `advanced`, which the caller knows
   Summary summary;                         // if attempt.status is OK
   std::optional<uint64_t> resume_element;  // TensorCall::resume_element
+  std::optional<v1::Upload> upload;        // TensorCall::upload
+  uint64_t begin_bytes = 0;                // TensorCall::begin_bytes
+  std::string server_instance;             // TensorCall::server_instance
 };
 
 // Sends the task, delivers the results to `sink`, reports to options.progress and obeys options.cancel. When it

@@ -33,7 +33,17 @@ class TensorRun {
     const TensorTask rest = Rest();
     const uint64_t delivered_before = sink_.delivered_bytes();
     ExchangeResult result = ExchangeTensor(rest, stream, sink_, OptionsOfTheWhole());
-    result.attempt.advanced = sink_.delivered_bytes() > delivered_before;
+    result.attempt.advanced = sink_.delivered_bytes() > delivered_before || TakeUpload(result);
+    if (!result.server_instance.empty()) server_instance_ = result.server_instance;
+    if (upload_.has_value() && IsUploadLost(result.attempt.status)) {
+      // The server that knew the statistics is gone, or has forgotten them.
+      upload_.reset();
+      upload_begin_bytes_ = 0;
+      result.attempt.status =
+          absl::UnavailableError("The connection broke, and what the server had found did not survive: " +
+                                 std::string(result.attempt.status.message()));
+      return std::move(result.attempt);
+    }
     if (IsStatisticNeeded(result.attempt.status) && resume_ > begin_) {
       // Only the whole tensor has it: once more from the start, and no parts from now on.
       can_resume_ = false;
@@ -43,8 +53,9 @@ class TensorRun {
     }
     if (result.attempt.status.ok()) {
       summary_ = std::move(result.summary);
+      summary_.server_instance = server_instance_;
       AddWhatOtherStreamsSaw();
-    } else if (can_resume_ && result.resume_element.has_value()) {
+    } else if (!upload_.has_value() && can_resume_ && result.resume_element.has_value()) {
       resume_ = std::clamp(*result.resume_element, resume_, std::max(end_, uint64_t{1}) - 1);
     }
     return std::move(result.attempt);
@@ -57,11 +68,34 @@ class TensorRun {
     return DetailsOf(status).reason == reason::kStatisticNeeded;
   }
 
+  static bool IsUploadLost(const absl::Status& status) {
+    const std::string reason = DetailsOf(status).reason;
+    return reason == reason::kUploadElsewhere || reason == reason::kUploadUnknown || reason == reason::kUploadMismatch;
+  }
+
+  // True if the server has more of the upload than it had for the last stream.
+  bool TakeUpload(ExchangeResult& result) {
+    if (!result.upload.has_value()) return false;
+    const bool went_on = upload_.has_value() && result.begin_bytes > upload_begin_bytes_;
+    upload_ = std::move(result.upload);
+    upload_begin_bytes_ = result.begin_bytes;
+    return went_on;
+  }
+
+  bool is_calibrate() const { return task_.header.has_contribution(); }
   bool is_quantize() const { return !task_.values_bytes.has_value(); }
 
   TensorTask Rest() const {
     TensorTask rest = task_;
+    if (is_calibrate() && rest.server_instance.empty()) rest.server_instance = server_instance_;
+    if (upload_.has_value()) {
+      v1::Upload& upload = *rest.header.mutable_upload() = *upload_;
+      for (v1::ReceivedSegment& segment : sink_.received()) *upload.add_received() = std::move(segment);
+      rest.window_before_accept_bytes = 0;
+      return rest;
+    }
     if (resume_ == begin_) return rest;
+    rest.header.clear_upload();  // a part needs none
     rest.header.mutable_range()->set_begin(resume_);
     rest.header.mutable_range()->set_end(end_);
     if (!is_quantize()) rest.window_before_accept_bytes = 0;
@@ -100,6 +134,9 @@ class TensorRun {
   uint64_t resume_;
   // Errors of two ranges do not combine.
   bool can_resume_ = !options_.error_metrics;
+  std::optional<v1::Upload> upload_;  // once a server keeps what it finds
+  uint64_t upload_begin_bytes_ = 0;   // of the input, on the last stream
+  std::string server_instance_;       // that accepted last
   uint64_t all_bytes_ = 0;
   Summary summary_;
 };

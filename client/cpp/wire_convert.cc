@@ -76,6 +76,8 @@ ServerInfo FromWire(const v1::GetServerInfoResponse& info) {
           .window_bytes = limits.window_bytes(),
           .tensor_bytes_max = limits.tensor_bytes_max(),
           .spool_bytes_per_stream_max = limits.spool_bytes_per_stream_max(),
+          .parked_bytes = info.parked_bytes(),
+          .parked_bytes_max = limits.parked_bytes_max(),
           .streams_max = limits.streams_max(),
           .streams_per_principal_max = limits.streams_per_principal_max(),
           .stall_max = absl::Milliseconds(limits.stall_ms_max())};

@@ -49,6 +49,14 @@ inline constexpr std::string_view kCalibrationOpen = "CALIBRATION_OPEN";        
 inline constexpr std::string_view kCalibrationClosed = "CALIBRATION_CLOSED";      // FAILED_PRECONDITION
 inline constexpr std::string_view kCalibrationBudget = "CALIBRATION_BUDGET";      // RESOURCE_EXHAUSTED
 
+// Uploads.
+inline constexpr std::string_view kInvalidUpload = "INVALID_UPLOAD";      // INVALID_ARGUMENT
+inline constexpr std::string_view kUploadElsewhere = "UPLOAD_ELSEWHERE";  // ABORTED
+inline constexpr std::string_view kUploadUnknown = "UPLOAD_UNKNOWN";      // FAILED_PRECONDITION
+inline constexpr std::string_view kUploadMismatch = "UPLOAD_MISMATCH";    // FAILED_PRECONDITION
+inline constexpr std::string_view kUploadBusy = "UPLOAD_BUSY";            // UNAVAILABLE
+inline constexpr std::string_view kUploadResumed = "UPLOAD_RESUMED";      // ABORTED
+
 // Limits and the server's state.
 inline constexpr std::string_view kUnitTooLarge = "UNIT_TOO_LARGE";  // FAILED_PRECONDITION
 inline constexpr std::string_view kNoGpu = "NO_GPU";                 // FAILED_PRECONDITION

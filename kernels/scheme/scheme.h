@@ -34,6 +34,8 @@ struct SchemeRequest {
   std::string preset;
   std::map<std::string, std::string> overrides;
   uint32_t format_revision = 0;  // 0: the newest
+
+  bool operator==(const SchemeRequest&) const = default;
 };
 
 // The resolved form: equal values make equal bytes.

@@ -111,6 +111,11 @@ void ApplyLimits(const config::v1::Limits& from, Limits& to) {
   if (from.has_slot_wait_max()) to.slot_wait_max = FromProto(from.slot_wait_max());
   if (from.has_load_bytes_max()) to.load_bytes_max = from.load_bytes_max();
   if (from.has_load_bytes_per_principal_max()) to.load_bytes_per_principal_max = from.load_bytes_per_principal_max();
+  if (from.has_parked_bytes_max()) to.parked_bytes_max = from.parked_bytes_max();
+  if (from.has_parked_bytes_per_principal_max()) {
+    to.parked_bytes_per_principal_max = from.parked_bytes_per_principal_max();
+  }
+  if (from.has_park_time_max()) to.park_time_max = FromProto(from.park_time_max());
 }
 
 void FillLimits(const Limits& from, config::v1::Limits& to) {
@@ -131,6 +136,9 @@ void FillLimits(const Limits& from, config::v1::Limits& to) {
   *to.mutable_slot_wait_max() = ToProto(from.slot_wait_max);
   to.set_load_bytes_max(from.load_bytes_max);
   to.set_load_bytes_per_principal_max(from.load_bytes_per_principal_max);
+  to.set_parked_bytes_max(from.parked_bytes_max);
+  to.set_parked_bytes_per_principal_max(from.parked_bytes_per_principal_max);
+  *to.mutable_park_time_max() = ToProto(from.park_time_max);
 }
 
 void ApplyCalibration(const config::v1::Calibration& from, CalibrationLimits& to) {

@@ -138,6 +138,7 @@ Limits EffectiveLimits(const ServerConfig& config) {
   if (callers_are_known) return limits;
   if (limits.slots_per_principal_max == 0) limits.slots_per_principal_max = limits.slots_max;
   if (limits.load_bytes_per_principal_max == 0) limits.load_bytes_per_principal_max = limits.load_bytes_max;
+  if (limits.parked_bytes_per_principal_max == 0) limits.parked_bytes_per_principal_max = limits.parked_bytes_max;
   return limits;
 }
 

@@ -41,6 +41,14 @@ Contribution ToContribution(const v1::Contribution& contribution) {
           contribution.expected_contributions()};
 }
 
+UploadReference ToUpload(const v1::Upload& upload) {
+  UploadReference result{upload.id(), upload.resume(), upload.server_instance(), upload.epoch(), {}};
+  for (const v1::ReceivedSegment& segment : upload.received()) {
+    result.received_bytes[segment.name()] = segment.end_bytes();
+  }
+  return result;
+}
+
 absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
   TensorRequest request;
   request.name = header.name();
@@ -69,6 +77,7 @@ absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
   request.error_metrics = header.error_metrics();
   if (header.has_calibration()) request.calibration = ToReference(header.calibration());
   if (header.has_contribution()) request.contribution = ToContribution(header.contribution());
+  if (header.has_upload()) request.upload = ToUpload(header.upload());
   return request;
 }
 
@@ -92,6 +101,7 @@ void Fill(const AcceptInfo& accept, const AcceptConstants& constants, v1::Accept
   proto.set_frame_data_bytes_max(constants.frame_data_bytes_max);
   proto.set_server_instance(constants.server_instance);
   proto.set_epoch(constants.epoch);
+  proto.set_upload_kept(accept.upload_kept);
 }
 
 void Fill(const SummaryInfo& summary, v1::Summary& proto) {

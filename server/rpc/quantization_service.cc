@@ -32,6 +32,7 @@
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 #include "server/session/tensor_job.h"
+#include "server/session/upload_store.h"
 
 namespace quantd::server {
 namespace {
@@ -127,9 +128,11 @@ class OpenSessions final : public SessionRegistry {
 // Looks at all streams several times in every stall_max, and at what has expired.
 class StallWatch {
  public:
-  StallWatch(const OpenSessions& sessions, StallGuard& guard, CalibrationStore& calibrations, absl::Duration stall_max)
+  StallWatch(const OpenSessions& sessions, StallGuard& guard, CalibrationStore& calibrations, UploadStore& uploads,
+             absl::Duration stall_max)
       : guard_(guard),
         calibrations_(calibrations),
+        uploads_(uploads),
         period_(std::clamp(stall_max / 4, absl::Milliseconds(5), absl::Seconds(1))),
         thread_([this, &sessions] { Watch(sessions); }) {}
   ~StallWatch() {
@@ -141,6 +144,7 @@ class StallWatch {
   void Watch(const OpenSessions& sessions) {
     while (!ending_.WaitForNotificationWithTimeout(period_)) {
       calibrations_.DropExpired();
+      uploads_.DropExpired();
       for (const auto& session : sessions.Snapshot()) session->CheckStall();
       guard_.CancelStalled();
     }
@@ -148,6 +152,7 @@ class StallWatch {
 
   StallGuard& guard_;
   CalibrationStore& calibrations_;
+  UploadStore& uploads_;
   const absl::Duration period_;
   absl::Notification ending_;
   std::thread thread_;
@@ -168,11 +173,12 @@ class Service final : public QuantizationService, private GrpcService {
         spool_budget_({.directory = options.spool_directory,
                        .bytes_max = options.limits.spool_bytes_max,
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
+        uploads_(options_.limits, clock, options.server_instance, options.epoch),
         credit_budget_(options.limits.windows_bytes_max),
         load_budget_(options_.limits, options.compute_threads),
         stall_guard_(options.limits.stall_max, clock),
         compute_pool_(options.compute_threads),
-        stall_watch_(open_sessions_, stall_guard_, calibrations_, options.limits.stall_max) {}
+        stall_watch_(open_sessions_, stall_guard_, calibrations_, uploads_, options.limits.stall_max) {}
 
   // Slots that gRPC still holds keep the arena, but must not look for somebody who waits.
   ~Service() override {
@@ -258,7 +264,7 @@ class Service final : public QuantizationService, private GrpcService {
     if (request.calibration.has_value()) {
       QUANTD_ASSIGN_OR_RETURN(known.known, CalibratedStatistics(request, principal, calibrations_));
     }
-    return TensorJob::Start(known, Direction::kQuantize, options_.limits, spool_budget_, clock_);
+    return TensorJob::Start(known, Direction::kQuantize, options_.limits, spool_budget_, clock_, &uploads_, principal);
   }
 
   static absl::Status OnlyFor(const std::string& field, const std::string& method) {
@@ -331,7 +337,8 @@ class Service final : public QuantizationService, private GrpcService {
 
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* rpc, const v1::GetServerInfoRequest*,
                                           v1::GetServerInfoResponse* response) override {
-    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc, options_.principal_weights));
+    *response = DescribeServer(options_, backend_, devices_.get(), PrincipalOf(*rpc, options_.principal_weights),
+                               uploads_.parked_bytes());
     return Answer(*rpc, "GetServerInfo");
   }
 
@@ -352,6 +359,7 @@ class Service final : public QuantizationService, private GrpcService {
   const CalibrationMethods calibration_methods_;
   const CountKernels& count_kernels_;
   SpoolBudget spool_budget_;
+  UploadStore uploads_;  // its spools are the budget's
   CreditBudget credit_budget_;
   LoadBudget load_budget_;
   OpenSessions open_sessions_;

@@ -48,7 +48,7 @@ v1::ListSchemesResponse DescribeSchemes() {
 }
 
 v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Backend& backend,
-                                         const DevicePool* devices, const Principal& caller) {
+                                         const DevicePool* devices, const Principal& caller, uint64_t parked_bytes) {
   v1::GetServerInfoResponse response;
   response.set_version(options.version);
   response.set_server_instance(options.server_instance);
@@ -67,6 +67,7 @@ v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Ba
   }
   response.set_cpu_target(std::string(backend.target()));
   response.set_principal(caller.name);
+  response.set_parked_bytes(parked_bytes);
   v1::Limits& limits = *response.mutable_limits();
   limits.set_frame_data_bytes_max(wire::kFrameDataBytesMax);
   limits.set_initial_window_bytes(kInitialWindowBytes);
@@ -77,6 +78,8 @@ v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Ba
   limits.set_streams_per_principal_max(options.limits.streams_per_principal_max);
   limits.set_calibration_session_bytes_max(options.calibration_limits.session_bytes_max);
   limits.set_calibration_bytes_max(options.calibration_limits.bytes_max);
+  limits.set_parked_bytes_max(options.limits.parked_bytes_max);
+  limits.set_park_ms_max(absl::ToInt64Milliseconds(options.limits.park_time_max));
   limits.set_stall_ms_max(absl::ToInt64Milliseconds(options.limits.stall_max));
   return response;
 }

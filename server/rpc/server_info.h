@@ -12,6 +12,6 @@ v1::ListSchemesResponse DescribeSchemes();
 
 // `devices`: beside the CPU; null without any.
 v1::GetServerInfoResponse DescribeServer(const ServiceOptions& options, const Backend& backend,
-                                         const DevicePool* devices, const Principal& caller);
+                                         const DevicePool* devices, const Principal& caller, uint64_t parked_bytes);
 
 }  // namespace quantd::server

@@ -27,6 +27,8 @@ struct CalibrationReference {
   std::vector<std::string> tensors;  // empty: the one of the header's name
   std::string method;                // empty: "minmax"
   std::optional<double> percentile;
+
+  bool operator==(const CalibrationReference&) const = default;
 };
 
 // quantd.v1.Contribution.
@@ -35,6 +37,20 @@ struct Contribution {
   std::map<std::string, std::string> configuration;
   std::string contribution_id;
   uint32_t expected_contributions = 0;
+
+  bool operator==(const Contribution&) const = default;
+};
+
+// quantd.v1.Upload.
+struct UploadReference {
+  std::string id;
+  bool resume = false;
+  // The rest only to resume.
+  std::string server_instance;
+  uint64_t epoch = 0;
+  std::map<std::string, uint64_t> received_bytes;  // of each output segment, from its start
+
+  bool operator==(const UploadReference&) const = default;
 };
 
 // quantd.v1.TensorHeader.
@@ -47,6 +63,8 @@ struct TensorRequest {
   struct Range {
     uint64_t begin = 0;
     uint64_t end = 0;
+
+    bool operator==(const Range&) const = default;
   };
   std::optional<Range> range;
   DevicePolicy device_policy{};
@@ -55,6 +73,9 @@ struct TensorRequest {
   bool error_metrics = false;                       // Quantize
   std::optional<CalibrationReference> calibration;  // Quantize
   std::optional<Contribution> contribution;         // Calibrate
+  std::optional<UploadReference> upload;            // Quantize
+
+  bool operator==(const TensorRequest&) const = default;
 };
 
 // quantd.v1.Piece of a request.
@@ -90,6 +111,8 @@ struct JobSegment {
   SegmentLayout layout;
   uint64_t begin_bytes = 0;
   uint64_t end_bytes = 0;
+
+  uint64_t bytes() const { return end_bytes - begin_bytes; }
 };
 
 // quantd.v1.Accept, less what is the same for every tensor of a server.
@@ -100,6 +123,7 @@ struct AcceptInfo {
   uint64_t unit_elements = 0;
   uint64_t batch_elements = 0;
   uint64_t window_bytes = 0;
+  bool upload_kept = false;
 };
 
 // quantd.v1.ErrorMetrics.

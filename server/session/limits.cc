@@ -34,6 +34,11 @@ uint64_t LoadBytesPerPrincipalMax(const Limits& limits) {
   return std::min(limits.load_bytes_per_principal_max, limits.load_bytes_max);
 }
 
+uint64_t ParkedBytesPerPrincipalMax(const Limits& limits) {
+  if (limits.parked_bytes_per_principal_max == 0) return ThreeQuarters(limits.parked_bytes_max);
+  return std::min(limits.parked_bytes_per_principal_max, limits.parked_bytes_max);
+}
+
 absl::Status Validate(const Limits& limits) {
   const absl::Status checks[] = {
       InRange("slot_bytes", limits.slot_bytes, kSlotBytesMin, kSlotBytesMax),
@@ -46,6 +51,9 @@ absl::Status Validate(const Limits& limits) {
       InRange("response_data_bytes", limits.response_data_bytes, 4 << 10, wire::kFrameDataBytesMax),
       InRange("spool_bytes_max", limits.spool_bytes_max, 0, kSpoolBytesMax),
       InRange("spool_bytes_per_stream_max", limits.spool_bytes_per_stream_max, 0, limits.spool_bytes_max),
+      InRange("parked_bytes_max", limits.parked_bytes_max, 0, kSpoolBytesMax),
+      InRange("parked_bytes_per_principal_max", limits.parked_bytes_per_principal_max, 0, kSpoolBytesMax),
+      InRange("park_time_max", limits.park_time_max),
       InRange("streams_max", limits.streams_max, 1, 65536),
       InRange("streams_per_principal_max", limits.streams_per_principal_max, 1, limits.streams_max),
       InRange("load_bytes_max", limits.load_bytes_max, 1 << 20, kLoadBytesMax),

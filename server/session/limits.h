@@ -34,8 +34,12 @@ struct Limits {
   uint32_t response_data_bytes = 1 << 20;                   // data of one response: 4 KiB to wire::kFrameDataBytesMax
   uint64_t spool_bytes_max = uint64_t{4} << 30;             // all streams together: 0 to 16 TiB
   uint64_t spool_bytes_per_stream_max = uint64_t{1} << 30;  // 0 to spool_bytes_max
-  uint32_t streams_max = 256;                               // 1 to 65536
-  uint32_t streams_per_principal_max = 128;                 // 1 to streams_max
+  // Spools of broken streams, parked for those that go on with them (upload_store.h); part of spool_bytes_max.
+  uint64_t parked_bytes_max = uint64_t{2} << 30;      // 0 to 16 TiB; 0: none
+  uint64_t parked_bytes_per_principal_max = 0;        // the same range; 0: three quarters of parked_bytes_max
+  absl::Duration park_time_max = absl::Seconds(120);  // 10 ms to 24 h
+  uint32_t streams_max = 256;                         // 1 to 65536
+  uint32_t streams_per_principal_max = 128;           // 1 to streams_max
   // Input of tensors that were accepted and is not yet consumed, beyond which no tensor is accepted.
   uint64_t load_bytes_max = uint64_t{256} << 30;  // of the server: 1 MiB to 1 PiB
   uint64_t load_bytes_per_principal_max = 0;      // the same range; 0: three quarters of load_bytes_max
@@ -48,6 +52,7 @@ struct Limits {
 // With the default worked out, and never more than the whole.
 uint32_t SlotsPerPrincipalMax(const Limits& limits);
 uint64_t LoadBytesPerPrincipalMax(const Limits& limits);
+uint64_t ParkedBytesPerPrincipalMax(const Limits& limits);
 
 // INVALID_ARGUMENT that names the field and its range.
 absl::Status Validate(const Limits& limits);

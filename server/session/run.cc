@@ -42,7 +42,7 @@ absl::Status ComputeUnits(Run& run, Backend& backend) {
     const auto [begin, end] = run.plan->BytesOf(segment, run.units.begin_unit, run.units.end_unit);
     const std::span<const std::byte> bytes(run.units.outputs[i], end - begin);
     if (IsSpooled(segment)) {
-      QUANTD_RETURN_IF_ERROR(run.spool->WriteAt(begin, bytes));
+      if (!run.spooled_before) QUANTD_RETURN_IF_ERROR(run.spool->WriteAt(begin, bytes));
     } else {
       CutIntoPieces(run, segment, bytes, begin);
     }

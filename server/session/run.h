@@ -28,6 +28,7 @@ struct Run {
   std::function<absl::Status()> compute;  // in place of the backend and of the rest of these; then there is no plan
   std::shared_ptr<const std::atomic<bool>> cancelled;
   std::shared_ptr<Spool> spool;  // null without one
+  bool spooled_before = false;   // what the first pass keeps of these units is in the spool: only results are wanted
   Region memory;
   std::shared_ptr<const void> whole_tensor_inputs;  // keeps what units.inputs points to outside of the region
   UnitBatch units;

@@ -42,7 +42,8 @@ SpoolFileOps SpoolFileOps::Real() { return {OpenUnnamed, ::pwrite, ::pread}; }
 
 SpoolBudget::SpoolBudget(SpoolOptions options, SpoolFileOps ops) : options_(std::move(options)), ops_(std::move(ops)) {}
 
-absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, const std::string& missing) {
+absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, const std::string& missing,
+                                                            const std::function<bool()>& make_room) {
   const auto refusal = [&](const char* whose, uint64_t limit_bytes) {
     return MakeError(absl::StatusCode::kResourceExhausted, reason::kSpoolBudget,
                      "what the server must keep of this tensor until its end takes " + std::to_string(bytes) +
@@ -51,25 +52,30 @@ absl::StatusOr<std::unique_ptr<Spool>> SpoolBudget::Reserve(uint64_t bytes, cons
                      {{"spool_bytes", std::to_string(bytes)}, {"limit_bytes", std::to_string(limit_bytes)}});
   };
   if (bytes > options_.bytes_per_stream_max) return refusal("stream's", options_.bytes_per_stream_max);
-  bool in_memory = false;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (bytes > options_.bytes_max - bytes_reserved_) return refusal("server's", options_.bytes_max);
-    bytes_reserved_ += bytes;
-    in_memory =
-        bytes <= options_.memory_bytes_per_spool_max && bytes <= options_.memory_bytes_max - memory_bytes_reserved_;
-    if (in_memory) memory_bytes_reserved_ += bytes;
-  }
+  std::optional<bool> in_memory = TryReserve(bytes);
+  const bool may_fit = bytes <= options_.bytes_max;
+  while (!in_memory.has_value() && may_fit && make_room != nullptr && make_room()) in_memory = TryReserve(bytes);
+  if (!in_memory.has_value()) return refusal("server's", options_.bytes_max);
   int fd = -1;
-  if (!in_memory) {
+  if (!*in_memory) {
     fd = ops_.open_unnamed(options_.directory);
     if (fd < 0) {
       const int error = errno;
-      Release(bytes, in_memory);
+      Release(bytes, *in_memory);
       return Failed("make a file", missing, error);
     }
   }
   return std::unique_ptr<Spool>(new Spool(*this, bytes, missing, fd));
+}
+
+std::optional<bool> SpoolBudget::TryReserve(uint64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  if (bytes > options_.bytes_max - bytes_reserved_) return std::nullopt;
+  bytes_reserved_ += bytes;
+  const bool in_memory =
+      bytes <= options_.memory_bytes_per_spool_max && bytes <= options_.memory_bytes_max - memory_bytes_reserved_;
+  if (in_memory) memory_bytes_reserved_ += bytes;
+  return in_memory;
 }
 
 uint64_t SpoolBudget::bytes_reserved() const {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -43,12 +44,16 @@ class SpoolBudget {
 
   // A spool of `bytes`, for one tensor, which could do without if the caller sent the `missing` statistics ("amax").
   // RESOURCE_EXHAUSTED with reason SPOOL_BUDGET (the message names the remedy) or SPOOL_FAILED (no file could be made).
-  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes, const std::string& missing);
+  // Where the server's bytes do not suffice, `make_room` is called as long as it says that it has freed some.
+  absl::StatusOr<std::unique_ptr<Spool>> Reserve(uint64_t bytes, const std::string& missing,
+                                                 const std::function<bool()>& make_room = nullptr);
 
   uint64_t bytes_reserved() const;
 
  private:
   friend class Spool;
+  // Whether in memory; nothing if there is no room.
+  std::optional<bool> TryReserve(uint64_t bytes);
   void Release(uint64_t bytes, bool in_memory);
 
   const SpoolOptions options_;

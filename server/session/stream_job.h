@@ -63,6 +63,12 @@ class StreamJob {
 
   // Runs under way stop within one unit; TakeResults has no meaning any more.
   virtual void Cancel() = 0;
+  // Cancels because the stream is lost: what another stream can go on with is kept, also of a job that is done.
+  virtual void Suspend() { Cancel(); }
+  // Suspend would keep something.
+  virtual bool resumable() const { return false; }
+  // Another stream waits for that.
+  virtual bool superseded() const { return false; }
 
   // Final when done. total_time is the owner's to set. `device` names what computed; empty if nothing had to be.
   virtual SummaryInfo Summary() const = 0;

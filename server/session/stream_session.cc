@@ -73,6 +73,8 @@ void StreamSession::OnHalfClose() {
   reading_ = false;
   half_closed_ = true;
   if (io_ == nullptr) return;
+  // The transport may say later than the client that it has taken the summary.
+  if (outbox_.empty()) ForgetFinishedUpload();
   if (in_tensor_ && !discarding_) {
     return EndStream(InvalidArgument(reason::kIncompleteTensor, "the stream was half-closed inside tensor " +
                                                                     std::to_string(last_seq_) +
@@ -121,6 +123,8 @@ void StreamSession::HandBack() {
 
 void StreamSession::CheckStall() {
   absl::MutexLock lock(&mutex_);
+  if (io_ == nullptr) return;
+  GiveUpUploads();
   if (io_ == nullptr) return;
   const absl::Time now = environment_.clock.Now();
   const absl::Duration stall_max = environment_.limits.stall_max;
@@ -182,11 +186,12 @@ absl::Status StreamSession::CheckFrame(const RequestFrame& frame) const {
 absl::StatusOr<std::unique_ptr<StreamJob>> StreamSession::StartJob(const TensorRequest& request) const {
   if (environment_.start_job) return environment_.start_job(request);
   return TensorJob::Start(request, environment_.direction, environment_.limits, environment_.spool_budget,
-                          environment_.clock);
+                          environment_.clock, environment_.uploads, environment_.principal);
 }
 
 void StreamSession::BeginTensor() {
   const RequestFrame& frame = frame_->frame();
+  ForgetFinishedUpload();
   ++last_seq_;
   in_tensor_ = true;
   discarding_ = false;
@@ -279,6 +284,19 @@ void StreamSession::Pump() {
   WriteMore();
   ReadMore();
   FinishIfOver();
+}
+
+void StreamSession::GiveUpUploads() {
+  if (finished_upload_ != nullptr && finished_upload_->superseded()) {
+    finished_upload_->Suspend();
+    finished_upload_ = nullptr;
+  }
+  const bool superseded = std::any_of(tensors_.begin(), tensors_.end(), [](const Tensor& tensor) {
+    return tensor.job != nullptr && tensor.job->superseded();
+  });
+  if (!superseded || final_status_.has_value()) return;
+  EndStream(MakeError(absl::StatusCode::kAborted, reason::kUploadResumed,
+                      "another stream goes on with this stream's upload. Use an id of its own for each tensor."));
 }
 
 // A stream that has a slot goes on by itself, or its client holds it up. One without is held up by others.
@@ -437,6 +455,10 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
   if (frame.summary->device.empty()) frame.summary->device = std::string(environment_.backend.name());
   ++totals_.tensors_done;
   AddTimes(*frame.summary);
+  if (tensor.job->resumable()) {
+    ForgetFinishedUpload();
+    finished_upload_ = std::move(tensor.job);
+  }
   return true;
 }
 
@@ -505,13 +527,20 @@ void StreamSession::EndStream(absl::Status status) {
   FinishIfOver();
 }
 
+void StreamSession::ForgetFinishedUpload() {
+  if (finished_upload_ != nullptr) finished_upload_->Cancel();
+  finished_upload_ = nullptr;
+}
+
 void StreamSession::DropTensors() {
   for (Tensor& tensor : tensors_) {
     if (tensor.job == nullptr) continue;  // counted when it failed
-    tensor.job->Cancel();
+    tensor.job->Suspend();
     AddTimes(tensor.job->Summary());
     ++totals_.tensors_failed;
   }
+  if (finished_upload_ != nullptr) finished_upload_->Suspend();
+  finished_upload_ = nullptr;
   tensors_.clear();
   frame_.reset();
   slot_ = nullptr;

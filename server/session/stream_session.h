@@ -27,6 +27,7 @@
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
 #include "server/session/turn.h"
+#include "server/session/upload_store.h"
 
 namespace quantd::server {
 
@@ -67,6 +68,7 @@ struct SessionEnvironment {
   std::function<absl::StatusOr<std::unique_ptr<StreamJob>>(const TensorRequest&)> start_job;
   Principal principal;
   absl::Time deadline = absl::InfiniteFuture();  // of the whole stream
+  UploadStore* uploads = nullptr;                // of TensorJob::Start; null: nothing survives a stream
 };
 
 // For the log line.
@@ -100,7 +102,8 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   // sent to another server, and ends the stream as soon as the transport has taken what there is.
   void HandBack();
   // Ends the stream if the peer has kept it waiting for longer than limits.stall_max, and fails its tensors if others
-  // have kept it without a slot for longer than limits.slot_wait_max. To be called now and then.
+  // have kept it without a slot for longer than limits.slot_wait_max, and gives up an upload that another stream goes
+  // on with. To be called now and then.
   void CheckStall();
   // The transport is gone: no more calls to it.
   void Detach();
@@ -133,6 +136,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void GiveUpUploads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveUpOnSlots() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveRegions() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Region> NewRegion(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -146,6 +150,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void ReadMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishIfOver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndStream(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetFinishedUpload() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropTensors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropEverything() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -166,6 +171,8 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   // Work.
   std::deque<Tensor> tensors_ ABSL_GUARDED_BY(mutex_);  // the first one's results are next; the last one receives
+  // An upload whose summary may be lost: until the client's half-close says that it has come, or the next tensor comes.
+  std::unique_ptr<StreamJob> finished_upload_ ABSL_GUARDED_BY(mutex_);
   RegionAllocator regions_ ABSL_GUARDED_BY(mutex_);
   SlotPtr slot_ ABSL_GUARDED_BY(mutex_);  // came for a region and waits to be used
   bool waiting_for_slot_ ABSL_GUARDED_BY(mutex_) = false;

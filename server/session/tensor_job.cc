@@ -69,6 +69,18 @@ absl::Status CheckErrorMetrics(const TensorRequest& request, const Plan& plan) {
                          {{"statistic", "offset"}});
 }
 
+// The first unit of which the client does not have everything that the pass makes. Whole-tensor segments come anew.
+uint64_t FirstUnitWithout(const Plan& plan, const Pass& pass, const std::map<std::string, uint64_t>& received_bytes) {
+  uint64_t unit = plan.unit_count();
+  for (const SegmentLayout& output : plan.WireOutputs()) {
+    if (output.whole_tensor() || Find(pass.outputs, output.name) == nullptr) continue;
+    const auto received = received_bytes.find(output.name);
+    const uint64_t bytes = received == received_bytes.end() ? 0 : received->second;
+    if (bytes < output.bytes) unit = std::min(unit, bytes / output.unit_bytes);
+  }
+  return unit;
+}
+
 std::string NamesOf(const std::vector<SegmentLayout>& segments) {
   std::string names;
   for (const SegmentLayout& segment : segments) names += (names.empty() ? "" : ", ") + segment.name;
@@ -86,7 +98,8 @@ JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange unit
 
 absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
                                                             const Limits& limits, SpoolBudget& spool_budget,
-                                                            const Clock& clock) {
+                                                            const Clock& clock, UploadStore* uploads,
+                                                            const Principal& principal) {
   QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));
   QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known));
@@ -95,40 +108,75 @@ absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest&
   QUANTD_RETURN_IF_ERROR(CheckErrorMetrics(request, plan));
   QUANTD_RETURN_IF_ERROR(CheckUnitFits(plan, limits));
   std::shared_ptr<Spool> spool;
-  if (plan.NeedsSpool()) {
-    QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan)));
+  std::shared_ptr<UploadStore::Lease> upload;
+  const bool has_upload = uploads != nullptr && request.upload.has_value();
+  if (has_upload) QUANTD_RETURN_IF_ERROR(UploadStore::CheckId(request.upload->id));
+  if (has_upload && request.upload->resume) {
+    QUANTD_ASSIGN_OR_RETURN(upload, uploads->Resume(principal, request));
+  } else if (plan.NeedsSpool()) {
+    const auto make_room = [uploads] { return uploads != nullptr && uploads->DropOne(); };
+    QUANTD_ASSIGN_OR_RETURN(auto reserved, spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan), make_room));
+    if (has_upload) {
+      upload = uploads->Begin(principal, request, std::move(reserved));
+    } else {
+      spool = std::move(reserved);
+    }
   }
+  if (upload != nullptr) spool = {upload, &upload->spool()};
   return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
-                                                  units, std::move(spool), limits, clock));
+                                                  units, std::move(spool), std::move(upload), limits, clock));
 }
 
 TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan,
-                     UnitRange units, std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock)
+                     UnitRange units, std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload,
+                     const Limits& limits, const Clock& clock)
     : request_(request),
       direction_(direction),
       plan_(std::move(plan)),
       units_(units),
+      upload_(std::move(upload)),
       spool_(std::move(spool)),
       limits_(limits),
       clock_(clock),
-      next_batch_unit_(units.begin),
+      begin_units_{units.begin, units.begin},
       results_end_unit_(units.begin) {
+  if (upload_ != nullptr && request_.upload->resume) GoOnFrom(upload_->progress(), *request_.upload);
+  next_batch_unit_ = begin_units_[0];
   if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
-    input_ends_.push_back(PartOf(*plan_, input, units_).begin_bytes);
+    input_ends_.push_back(InputPart(input).begin_bytes);
     whole_tensor_inputs_->emplace_back(input.whole_tensor() ? input.bytes : 0);
   }
   batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
   for (const SegmentLayout& output : plan_->WireOutputs()) summary_.outputs.push_back({output.name, 0, std::nullopt});
 }
 
+// The client sends again what it lacks results of, and no more. The second pass is not interrupted where errors are
+// summed up: they are those of one stream.
+void TensorJob::GoOnFrom(const UploadProgress& progress, const UploadReference& upload) {
+  counted_before_units_ = counted_units_ = progress.counted_units;
+  found_ = progress.found;
+  scale_mean_ = progress.scale_mean;
+  begin_units_[0] = std::min(counted_units_, FirstUnitWithout(*plan_, plan_->passes[0], upload.received_bytes));
+  if (request_.error_metrics) return;
+  begin_units_[1] = FirstUnitWithout(*plan_, plan_->passes[1], upload.received_bytes);
+}
+
+JobSegment TensorJob::InputPart(const SegmentLayout& input) const { return PartOf(*plan_, input, UnitsOfPass(0)); }
+
+JobSegment TensorJob::OutputPart(const SegmentLayout& output) const {
+  const bool of_first_pass = Find(plan_->passes[0].outputs, output.name) != nullptr;
+  return PartOf(*plan_, output, UnitsOfPass(of_first_pass ? 0 : 1));
+}
+
 AcceptInfo TensorJob::Accept() const {
   AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0, 0};
-  for (const SegmentLayout& segment : plan_->WireInputs()) accept.inputs.push_back(PartOf(*plan_, segment, units_));
-  for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(PartOf(*plan_, segment, units_));
+  for (const SegmentLayout& segment : plan_->WireInputs()) accept.inputs.push_back(InputPart(segment));
+  for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(OutputPart(segment));
   accept.batch_elements =
       std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
       plan_->unit_elements;
+  accept.upload_kept = resumable();
   return accept;
 }
 
@@ -150,16 +198,15 @@ uint64_t TensorJob::window_bytes_min() const {
   return std::max(kInitialWindowBytes, whole_tensor_bytes + (segments == 1 ? unit_bytes : batch_bytes));
 }
 
-uint64_t TensorJob::input_bytes() const { return BytesOfParts(plan_->WireInputs()); }
-
-uint64_t TensorJob::output_bytes() const { return BytesOfParts(plan_->WireOutputs()); }
-
-uint64_t TensorJob::BytesOfParts(const std::vector<SegmentLayout>& segments) const {
+uint64_t TensorJob::input_bytes() const {
   uint64_t bytes = 0;
-  for (const SegmentLayout& segment : segments) {
-    const JobSegment part = PartOf(*plan_, segment, units_);
-    bytes += part.end_bytes - part.begin_bytes;
-  }
+  for (const SegmentLayout& input : plan_->WireInputs()) bytes += InputPart(input).bytes();
+  return bytes;
+}
+
+uint64_t TensorJob::output_bytes() const {
+  uint64_t bytes = 0;
+  for (const SegmentLayout& output : plan_->WireOutputs()) bytes += OutputPart(output).bytes();
   return bytes;
 }
 
@@ -192,7 +239,7 @@ absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
   }
   const size_t input = static_cast<size_t>(found - inputs.begin());
   if (cursor.piece_bytes_taken() == 0) {
-    const uint64_t end_bytes = PartOf(*plan_, *found, units_).end_bytes;
+    const uint64_t end_bytes = InputPart(*found).end_bytes;
     QUANTD_RETURN_IF_ERROR(CheckPiece(piece, input_ends_[input], end_bytes, request_.checksum_kind));
   }
   if (found->whole_tensor()) {
@@ -240,7 +287,7 @@ absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
 
 absl::Status TensorJob::CheckInputComplete() const {
   for (size_t i = 0; i < input_ends_.size(); ++i) {
-    const JobSegment part = PartOf(*plan_, plan_->passes[0].inputs[i], units_);
+    const JobSegment part = InputPart(plan_->passes[0].inputs[i]);
     if (input_ends_[i] == part.end_bytes) continue;
     return InvalidArgument(reason::kIncompleteTensor,
                            "the tensor ended at byte " + std::to_string(input_ends_[i]) + " of \"" + part.layout.name +
@@ -268,7 +315,10 @@ absl::Status TensorJob::CheckWholeTensorInputs() const {
 // ---- Batches and runs ----
 
 void TensorJob::OpenBatch() {
-  const uint64_t units = std::min(batch_units_max_, units_.end - next_batch_unit_);
+  uint64_t units = std::min(batch_units_max_, units_.end - next_batch_unit_);
+  // No run is counted in part.
+  const bool counted_before = pass_index_ == 0 && next_batch_unit_ < counted_before_units_;
+  if (counted_before) units = std::min(units, counted_before_units_ - next_batch_unit_);
   batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}, {}};
   batch_->input_crc32c.fill(0);
   next_batch_unit_ += units;
@@ -302,6 +352,7 @@ void TensorJob::MakeRun(uint64_t end_unit) {
   run->plan = plan_;
   run->cancelled = cancelled_;
   run->spool = spool_;
+  run->spooled_before = end_unit <= counted_before_units_;
   run->memory = batch_->region;
   run->whole_tensor_inputs = whole_tensor_inputs_;
   run->piece_bytes_max = limits_.response_data_bytes;
@@ -355,6 +406,19 @@ void TensorJob::GiveBack(Run& run) {
   --runs_computing_;
 }
 
+void TensorJob::Cancel() {
+  cancelled_->store(true, std::memory_order_release);
+  if (upload_ != nullptr) upload_->Forget();
+}
+
+void TensorJob::Suspend() {
+  Cancel();
+  if (upload_ == nullptr) return;
+  BatchResult found = found_;
+  found.errors = {};  // the second pass's
+  upload_->Keep({counted_units_, found, scale_mean_});
+}
+
 bool TensorJob::needs_no_more_memory() const {
   return input_complete_ && InLastPass() && next_batch_unit_ == units_.end && !batch_.has_value();
 }
@@ -397,8 +461,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
   consumed_bytes_ += run.input_bytes;
   results_end_unit_ = run.units.end_unit;
   if (run.units.pass == 0) {
-    found_.Merge(result);
-    AddToScaleMean(run);
+    Count(run);
   } else {
     found_.errors.Merge(result.errors);  // spooled values have been looked at before
   }
@@ -407,6 +470,13 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
   summary_.compute_time += run.compute_time;
   for (OutputPiece& piece : run.pieces) AddPiece(std::move(piece), pieces);
   return absl::OkStatus();
+}
+
+void TensorJob::Count(const Run& run) {
+  if (run.units.end_unit <= counted_before_units_) return;
+  found_.Merge(run.result);
+  AddToScaleMean(run);
+  counted_units_ = run.units.end_unit;
 }
 
 // Of a plan without spooled scales there is nothing to add.
@@ -425,7 +495,7 @@ void TensorJob::AddToScaleMean(const Run& run) {
 void TensorJob::StartSecondPass() {
   parameters_ = ParametersOf(*plan_, found_.range, scale_mean_.Mean());
   pass_index_ = 1;
-  next_batch_unit_ = units_.begin;
+  next_batch_unit_ = begin_units_[1];
   batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
   if (next_batch_unit_ < units_.end) OpenBatch();
 }

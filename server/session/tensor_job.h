@@ -26,6 +26,7 @@
 #include "server/session/run.h"
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
+#include "server/session/upload_store.h"
 
 namespace quantd::server {
 
@@ -35,10 +36,12 @@ class TensorJob final : public StreamJob {
  public:
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
   // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
-  // STATISTIC_NEEDED for error metrics that would need the spooled scales.
+  // STATISTIC_NEEDED for error metrics that would need the spooled scales. Without `uploads` request.upload has no
+  // effect; with it also UploadStore's.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
-                                                          const Clock& clock);
+                                                          const Clock& clock, UploadStore* uploads = nullptr,
+                                                          const Principal& principal = {});
 
   AcceptInfo Accept() const override;
   Priority priority() const override { return request_.priority; }
@@ -61,7 +64,10 @@ class TensorJob final : public StreamJob {
   bool input_complete() const { return input_complete_; }
   bool idle() const override { return runs_.empty() && RegionBytesNeeded() == 0; }
   bool needs_no_more_memory() const override;
-  void Cancel() override { cancelled_->store(true, std::memory_order_release); }
+  void Cancel() override;
+  void Suspend() override;
+  bool resumable() const override { return upload_ != nullptr; }
+  bool superseded() const override { return upload_ != nullptr && upload_->superseded(); }
   // `device`: in alphabetical order "cpu", "gpu", "cpu+gpu".
   SummaryInfo Summary() const override;
 
@@ -80,15 +86,20 @@ class TensorJob final : public StreamJob {
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;
 
   TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan, UnitRange units,
-            std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock);
+            std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload, const Limits& limits,
+            const Clock& clock);
+  void GoOnFrom(const UploadProgress& progress, const UploadReference& upload);
 
   const Pass& pass() const { return plan_->passes[pass_index_]; }
+  // What this job makes in a pass: all units, less what a resumed upload has behind it.
+  UnitRange UnitsOfPass(size_t pass) const { return {begin_units_[pass], units_.end}; }
+  JobSegment InputPart(const SegmentLayout& input) const;
+  JobSegment OutputPart(const SegmentLayout& output) const;
   absl::Status TakePiece(FrameCursor& cursor);
   absl::Status FillBatch(FrameCursor& cursor, size_t input);
   absl::Status CheckInputComplete() const;
   absl::Status CheckWholeTensorInputs() const;
 
-  uint64_t BytesOfParts(const std::vector<SegmentLayout>& segments) const;
   void OpenBatch();
   bool BatchIsFull() const { return UnitsWithInput() == batch_->end_unit; }
   uint64_t UnitsWithInput() const;
@@ -97,6 +108,7 @@ class TensorJob final : public StreamJob {
   bool InLastPass() const;
   bool PassIsOver() const;
   absl::Status Absorb(Run& run, std::vector<OutputPiece>& pieces);
+  void Count(const Run& run);
   void AddToScaleMean(const Run& run);
   void StartSecondPass();
   void AddWholeTensorOutputs(std::vector<OutputPiece>& pieces);
@@ -106,10 +118,14 @@ class TensorJob final : public StreamJob {
   const Direction direction_;
   const std::shared_ptr<const Plan> plan_;
   const UnitRange units_;
-  const std::shared_ptr<Spool> spool_;
+  const std::shared_ptr<UploadStore::Lease> upload_;  // null without one
+  const std::shared_ptr<Spool> spool_;                // keeps the lease, also for runs
   const Limits& limits_;
   const Clock& clock_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+
+  std::array<uint64_t, 2> begin_units_;
+  uint64_t counted_before_units_ = 0;  // by an earlier stream of the upload: not counted and not spooled again
 
   // Input of the first pass.
   std::vector<uint64_t> input_ends_;  // of each input: where its next piece must begin
@@ -131,6 +147,7 @@ class TensorJob final : public StreamJob {
   uint64_t results_end_unit_ = 0;  // of the units whose results have been given out
   BatchResult found_;
   ScaleMean scale_mean_;
+  uint64_t counted_units_ = 0;   // whose statistics are in these two
   TensorParameters parameters_;  // Quantize: once they are known
   SummaryInfo summary_;
   std::set<std::string_view> devices_;

@@ -12,11 +12,14 @@ using ::testing::SizeIs;
 class ChannelPoolTest : public ::testing::Test {
  protected:
   int made_ = 0;
-  ChannelPool pool_{[this] {
-                      ++made_;
-                      return grpc::CreateChannel("127.0.0.1:1", grpc::InsecureChannelCredentials());
-                    },
-                    3};
+  ChannelPool pool_{
+      [this](const std::string& target) {
+        ++made_;
+        targets_.push_back(target);
+        return grpc::CreateChannel(target, grpc::InsecureChannelCredentials());
+      },
+      ServerAddresses("ipv4:127.0.0.1:1,127.0.0.1:2", {ResolveTarget, [](const std::string&) { return true; }}), 3};
+  std::vector<std::string> targets_;
 };
 
 TEST_F(ChannelPoolTest, OneCallGetsWhatItWantsWhileNobodyElseIsThere) {
@@ -42,6 +45,23 @@ TEST_F(ChannelPoolTest, ConnectionsAreUsedAgain) {
 TEST_F(ChannelPoolTest, MakesNoChannelBeforeItIsUsed) {
   EXPECT_THAT(pool_.Take(3), SizeIs(3));
   EXPECT_EQ(made_, 0);
+}
+
+TEST_F(ChannelPoolTest, AllConnectionsGoToOneAddress) {
+  for (const auto& lease : pool_.Take(3)) lease.channel();
+  EXPECT_THAT(targets_, ::testing::Each("ipv4:127.0.0.1:1"));
+}
+
+TEST_F(ChannelPoolTest, TheyMoveOnTogetherAndOnce) {
+  const auto leases = pool_.Take(2);
+  const auto old = leases[0].channel();
+  leases[1].channel();
+  leases[0].MoveOn();
+  leases[1].MoveOn();  // has found out too
+  EXPECT_NE(leases[0].channel(), old);
+  leases[1].channel();
+  EXPECT_THAT(targets_,
+              ::testing::ElementsAre("ipv4:127.0.0.1:1", "ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2", "ipv4:127.0.0.1:2"));
 }
 
 }  // namespace

@@ -99,12 +99,50 @@ TEST_F(ConnectionCut, SoAreSegmentsOfSeveralKindsAndRowsThatShareZeroPoints) {
   EXPECT_EQ(proxy_.cuts(), 8u);
 }
 
-TEST_F(ConnectionCut, AStatisticOfTheWholeTensorIsFoundAnew) {
+// The schemes with a statistic of the whole tensor that the server finds.
+const SchemeRequest kSpooledSchemes[] = {{.preset = "bnb-nf4", .overrides = {{"double_quant", "true"}}},
+                                         {.preset = "int8", .overrides = {{"grouping", "tensor"}}},
+                                         {.preset = "int8-asym", .overrides = {{"grouping", "tensor"}}},
+                                         {.preset = "ct-nvfp4"}};
+
+TEST_F(ConnectionCut, AStatisticOfTheWholeTensorSurvives) {
+  const std::vector<float> values = Values(32 * kMiB);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size() / 1024, 1024}, std::as_bytes(std::span(values))};
+  for (const SchemeRequest& scheme : kSpooledSchemes) {
+    SCOPED_TRACE(scheme.preset);
+    cut_ = ClientOf(proxy_.address());
+    CutNext(6, 12 * kMiB);
+    const uint64_t cuts_before = proxy_.cuts();
+    const uint64_t bytes_before = proxy_.client_bytes();
+    ExpectSameSegments(tensor, scheme);
+    const uint64_t cuts = proxy_.cuts() - cuts_before;
+    EXPECT_GE(cuts, 1u);
+    EXPECT_LE(proxy_.client_bytes() - bytes_before, tensor.values.size() + cuts * RepeatedBytesMax());
+  }
+  EXPECT_EQ(quiet_->GetServerInfo()->parked_bytes, 0u) << "the client says that it has everything";
+}
+
+TEST_F(ConnectionCut, AStatisticThatAnotherServerFoundIsFoundAnew) {
   const std::vector<float> values = Values(16 * kMiB);
-  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
-  CutNext(2, 8 * kMiB);
-  ExpectSameSegments(tensor, {.preset = "bnb-nf4", .overrides = {{"double_quant", "true"}}});
-  EXPECT_EQ(proxy_.cuts(), 2u);
+  const TensorView tensor{"w", DataType::kFloat32, {values.size() / 1024, 1024}, std::as_bytes(std::span(values))};
+  TestService restarted({.server_instance = "restarted"});
+  for (const SchemeRequest& scheme : kSpooledSchemes) {
+    SCOPED_TRACE(scheme.preset);
+    const auto expected = quiet_->Quantize(tensor, scheme);
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    std::atomic<int> connections = 0;
+    CuttingProxy* moving = nullptr;
+    CuttingProxy proxy(service_.tcp_address(), [&]() -> std::optional<uint64_t> {
+      if (++connections == 1) return 9 * kMiB;
+      moving->SetUpstream(restarted.tcp_address());
+      return std::nullopt;
+    });
+    moving = &proxy;
+    const auto actual = ClientOf(proxy.address())->Quantize(tensor, scheme);
+    ASSERT_TRUE(actual.ok()) << actual.status();
+    EXPECT_TRUE(SegmentsOf(*actual) == SegmentsOf(*expected));
+    EXPECT_EQ(proxy.cuts(), 1u);
+  }
 }
 
 TEST_F(ConnectionCut, DequantizedBytesAreThoseOfAQuietNetwork) {
@@ -184,11 +222,14 @@ TEST_F(ConnectionCut, CalibratedTensorsAndImportedFilesCountOnce) {
   EXPECT_TRUE(exported("imported") == expected);
 }
 
-// Too long for every commit: --gtest_also_run_disabled_tests. docs/benchmarks.md has what it said.
-TEST_F(ConnectionCut, DISABLED_TwoHundredCutsOverTensorsOfOneGibibyte) {
+// Too long for every commit: --gtest_also_run_disabled_tests. docs/benchmarks.md has what they said.
+class DISABLED_ManyConnectionCuts : public ConnectionCut, public ::testing::WithParamInterface<SchemeRequest> {};
+
+TEST_P(DISABLED_ManyConnectionCuts, TwoHundredOverTensorsOfOneGibibyte) {
+  const SchemeRequest scheme = GetParam();
   const std::vector<float> values = Values(1024 * kMiB);
-  const TensorView tensor{"w", DataType::kFloat32, {values.size()}, std::as_bytes(std::span(values))};
-  const auto expected = quiet_->Quantize(tensor, {.preset = "bnb-nf4"});
+  const TensorView tensor{"w", DataType::kFloat32, {values.size() / 1024, 1024}, std::as_bytes(std::span(values))};
+  const auto expected = quiet_->Quantize(tensor, scheme);
   ASSERT_TRUE(expected.ok()) << expected.status();
   const uint64_t repeated_bytes_max = RepeatedBytesMax();
   uint64_t most_repeated_bytes = 0;
@@ -197,7 +238,7 @@ TEST_F(ConnectionCut, DISABLED_TwoHundredCutsOverTensorsOfOneGibibyte) {
     const uint64_t bytes_before = proxy_.client_bytes();
     CutNext(25, 64 * kMiB);
     // Its connection is a new one, which can be cut.
-    const auto actual = ClientOf(proxy_.address())->Quantize(tensor, {.preset = "bnb-nf4"});
+    const auto actual = ClientOf(proxy_.address())->Quantize(tensor, scheme);
     ASSERT_TRUE(actual.ok()) << actual.status();
     ASSERT_TRUE(SegmentsOf(*actual) == SegmentsOf(*expected));
     const uint64_t cuts = proxy_.cuts() - cuts_before;
@@ -209,6 +250,10 @@ TEST_F(ConnectionCut, DISABLED_TwoHundredCutsOverTensorsOfOneGibibyte) {
   std::cout << proxy_.cuts() << " cuts, repeated at most " << most_repeated_bytes / 1024
             << " KiB for each of a tensor's\n";
 }
+
+INSTANTIATE_TEST_SUITE_P(, DISABLED_ManyConnectionCuts,
+                         ::testing::Values(SchemeRequest{.preset = "bnb-nf4"}, kSpooledSchemes[0], kSpooledSchemes[1]),
+                         [](const auto& info) { return std::to_string(info.index); });
 
 }  // namespace
 }  // namespace quantd::testing

@@ -31,6 +31,10 @@ int Connect(uint16_t port) {
   return -1;
 }
 
+uint16_t PortOf(const std::string& address) {
+  return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+}
+
 bool WriteAll(int socket, const char* data, size_t bytes) {
   while (bytes > 0) {
     const ssize_t written = send(socket, data, bytes, MSG_NOSIGNAL);
@@ -51,8 +55,7 @@ struct CuttingProxy::Connection {
 };
 
 CuttingProxy::CuttingProxy(const std::string& upstream, Schedule schedule)
-    : upstream_port_(static_cast<uint16_t>(std::stoi(upstream.substr(upstream.rfind(':') + 1)))),
-      schedule_(std::move(schedule)) {
+    : upstream_port_(PortOf(upstream)), schedule_(std::move(schedule)) {
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = Loopback(0);
   socklen_t size = sizeof(address);
@@ -79,10 +82,13 @@ CuttingProxy::~CuttingProxy() {
   for (Connection& connection : connections_) connection.thread.join();
 }
 
+void CuttingProxy::SetUpstream(const std::string& upstream) { upstream_port_ = PortOf(upstream); }
+
 void CuttingProxy::Accept() {
   while (!ending_) {
     const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     if (client < 0) continue;
+    const std::optional<uint64_t> cut_after_bytes = schedule_();
     const int server = Connect(upstream_port_);
     if (server < 0) {
       close(client);
@@ -92,7 +98,7 @@ void CuttingProxy::Accept() {
     Connection& connection = connections_.emplace_back();
     connection.client = client;
     connection.server = server;
-    connection.bytes_left = schedule_();
+    connection.bytes_left = cut_after_bytes;
     connection.thread = std::thread([this, &connection] { Pump(connection); });
   }
 }

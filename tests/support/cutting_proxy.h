@@ -15,7 +15,7 @@ namespace quantd::testing {
 class CuttingProxy {
  public:
   // For each connection: after how many bytes, both directions together, it is cut off, from the thread that accepts.
-  // None: never.
+  // None: never. It may call SetUpstream for the connection that it is asked about.
   using Schedule = std::function<std::optional<uint64_t>()>;
 
   // `upstream` is "127.0.0.1:PORT".
@@ -24,6 +24,9 @@ class CuttingProxy {
   ~CuttingProxy();
   CuttingProxy(const CuttingProxy&) = delete;
   CuttingProxy& operator=(const CuttingProxy&) = delete;
+
+  // Where the next connections go.
+  void SetUpstream(const std::string& upstream);
 
   // Where it listens.
   const std::string& address() const { return address_; }
@@ -37,7 +40,7 @@ class CuttingProxy {
   void Accept();
   void Pump(Connection& connection);
 
-  const uint16_t upstream_port_;
+  std::atomic<uint16_t> upstream_port_;
   const Schedule schedule_;
   int listener_ = -1;
   std::string address_;

@@ -238,6 +238,7 @@ SessionServer::SessionServer(SessionServerOptions given)
                     .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max,
                     .memory_bytes_max = options.spool_memory_bytes_max},
                    options.spool_ops),
+      uploads(options.limits, clock, "here", 7),
       credit_budget(options.limits.windows_bytes_max),
       load_budget(options.limits, 1) {
   if (const absl::Status valid = server::Validate(options.limits); !valid.ok()) {
@@ -253,6 +254,8 @@ SessionServer::SessionServer(SessionServerOptions given)
 
 SessionServer::~SessionServer() {
   executor.RunAll();
+  while (uploads.DropOne()) {
+  }
   EXPECT_EQ(slots_in_use(), 0u) << "a slot did not come back";
   EXPECT_EQ(spool_budget.bytes_reserved(), 0u) << "spool bytes did not come back";
   EXPECT_EQ(load_budget.bytes(), 0u) << "load did not come back";
@@ -269,7 +272,8 @@ server::SessionEnvironment SessionServer::Environment(const server::Principal& p
           .clock = clock,
           .submit = [this](const server::Turn&, std::function<void()> work) { executor.Submit(std::move(work)); },
           .devices = options.devices,
-          .principal = principal};
+          .principal = principal,
+          .uploads = &uploads};
 }
 
 TestStream::TestStream(SessionServer& owner, const server::Principal& principal, absl::Time deadline)

@@ -15,6 +15,7 @@
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 #include "server/session/stream_session.h"
+#include "server/session/upload_store.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/manual_executor.h"
 #include "tests/support/tensor_runner.h"
@@ -134,6 +135,7 @@ class SessionServer {
   ManualExecutor executor;
   std::shared_ptr<server::SlotArena> arena;
   server::SpoolBudget spool_budget;
+  server::UploadStore uploads;  // of instance "here", epoch 7
   server::CreditBudget credit_budget;
   server::LoadBudget load_budget;
 

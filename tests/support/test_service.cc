@@ -26,7 +26,7 @@ std::vector<server::RpcRecord> RecordedRpcs::WaitFor(size_t count) {
 TestService::TestService(TestServiceOptions options) : cpu_backend_(MakeCpuBackend()) {
   Backend& backend = options.backend != nullptr ? *options.backend : *cpu_backend_;
   auto service = server::QuantizationService::Create({.version = "test",
-                                                      .server_instance = "test-instance",
+                                                      .server_instance = options.server_instance,
                                                       .epoch = 1,
                                                       .compute_threads = options.compute_threads,
                                                       .spool_directory = options.spool_directory,

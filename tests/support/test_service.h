@@ -33,6 +33,7 @@ struct TestServiceOptions {
   server::Limits limits;
   server::CalibrationLimits calibration_limits;
   uint32_t compute_threads = 2;
+  std::string server_instance = "test-instance";
   std::string spool_directory = "/tmp";
   Backend* backend = nullptr;  // default: the CPU's
   std::function<absl::StatusOr<std::unique_ptr<server::DevicePool>>(const server::SlotArena&)> make_devices;

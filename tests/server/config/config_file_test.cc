@@ -31,6 +31,9 @@ ServerConfig Unusual() {
                          .response_data_bytes = 65536,
                          .spool_bytes_max = 5ull << 40,
                          .spool_bytes_per_stream_max = 5ull << 32,
+                         .parked_bytes_max = 6ull << 31,
+                         .parked_bytes_per_principal_max = 5ull << 31,
+                         .park_time_max = absl::Seconds(19),
                          .streams_max = 99,
                          .streams_per_principal_max = 9,
                          .load_bytes_max = 7ull << 40,
@@ -87,6 +90,9 @@ TEST(ConfigFile, WhatIsPrintedReadsBackAsTheSameConfiguration) {
   EXPECT_EQ(read->limits.slot_wait_max, Unusual().limits.slot_wait_max);
   EXPECT_EQ(read->limits.load_bytes_max, Unusual().limits.load_bytes_max);
   EXPECT_EQ(read->limits.load_bytes_per_principal_max, Unusual().limits.load_bytes_per_principal_max);
+  EXPECT_EQ(read->limits.parked_bytes_max, Unusual().limits.parked_bytes_max);
+  EXPECT_EQ(read->limits.parked_bytes_per_principal_max, Unusual().limits.parked_bytes_per_principal_max);
+  EXPECT_EQ(read->limits.park_time_max, Unusual().limits.park_time_max);
   ASSERT_EQ(read->principals.size(), 2u);
   EXPECT_EQ(read->principals[0].name, "uid:1000");
   EXPECT_EQ(read->principals[0].weight, 3u);

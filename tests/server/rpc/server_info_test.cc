@@ -71,7 +71,9 @@ TEST(DescribeServer, SaysWhoItIsAndWhatItsLimitsAre) {
   options.limits.streams_per_principal_max = 4;
   options.limits.spool_bytes_per_stream_max = 12345;
   options.limits.stall_max = absl::Milliseconds(1500);
-  const v1::GetServerInfoResponse info = DescribeServer(options, *backend, /*devices=*/nullptr, Principal{"uid:1000"});
+  const v1::GetServerInfoResponse info =
+      DescribeServer(options, *backend, /*devices=*/nullptr, Principal{"uid:1000"}, 777);
+  EXPECT_EQ(info.parked_bytes(), 777u);
   EXPECT_EQ(info.version(), "1.2.3");
   EXPECT_EQ(info.server_instance(), "abc");
   EXPECT_EQ(info.epoch(), 77u);
