@@ -1,6 +1,7 @@
 #include "server/session/tensor_job.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "kernels/base/crc32c.h"
@@ -86,10 +87,12 @@ JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange unit
 
 absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
                                                             const Limits& limits, SpoolBudget& spool_budget,
-                                                            const Clock& clock) {
+                                                            const Clock& clock,
+                                                            std::optional<Preparation> preparation) {
   QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));
-  QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known));
+  const ChannelArrays arrays{request.smoothing.has_value(), request.importance.has_value()};
+  QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known, arrays));
   const auto range = request.range.value_or(TensorRequest::Range{0, plan.element_count});
   QUANTD_ASSIGN_OR_RETURN(const UnitRange units, UnitsOf(plan, range.begin, range.end));
   QUANTD_RETURN_IF_ERROR(CheckErrorMetrics(request, plan));
@@ -99,11 +102,12 @@ absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest&
     QUANTD_ASSIGN_OR_RETURN(spool, spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan)));
   }
   return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
-                                                  units, std::move(spool), limits, clock));
+                                                  units, std::move(spool), limits, clock, std::move(preparation)));
 }
 
 TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan,
-                     UnitRange units, std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock)
+                     UnitRange units, std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock,
+                     std::optional<Preparation> preparation)
     : request_(request),
       direction_(direction),
       plan_(std::move(plan)),
@@ -113,9 +117,14 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
       clock_(clock),
       next_batch_unit_(units.begin),
       results_end_unit_(units.begin) {
+  if (preparation.has_value()) {
+    given_ = preparation->makes;
+    preparation_.emplace(*std::move(preparation), cancelled_);
+  }
   if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
-    input_ends_.push_back(PartOf(*plan_, input, units_).begin_bytes);
+    const JobSegment part = PartOf(*plan_, input, units_);
+    input_ends_.push_back(IsGiven(input) ? part.end_bytes : part.begin_bytes);
     whole_tensor_inputs_->emplace_back(input.whole_tensor() ? input.bytes : 0);
   }
   batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
@@ -124,7 +133,7 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
 
 AcceptInfo TensorJob::Accept() const {
   AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0, 0};
-  for (const SegmentLayout& segment : plan_->WireInputs()) accept.inputs.push_back(PartOf(*plan_, segment, units_));
+  for (const SegmentLayout& segment : InputsFromClient()) accept.inputs.push_back(PartOf(*plan_, segment, units_));
   for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(PartOf(*plan_, segment, units_));
   accept.batch_elements =
       std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
@@ -150,7 +159,7 @@ uint64_t TensorJob::window_bytes_min() const {
   return std::max(kInitialWindowBytes, whole_tensor_bytes + (segments == 1 ? unit_bytes : batch_bytes));
 }
 
-uint64_t TensorJob::input_bytes() const { return BytesOfParts(plan_->WireInputs()); }
+uint64_t TensorJob::input_bytes() const { return BytesOfParts(InputsFromClient()); }
 
 uint64_t TensorJob::output_bytes() const { return BytesOfParts(plan_->WireOutputs()); }
 
@@ -166,6 +175,45 @@ uint64_t TensorJob::BytesOfParts(const std::vector<SegmentLayout>& segments) con
 uint64_t TensorJob::resume_element() const {
   const uint64_t unit = plan_->passes.size() == 1 ? results_end_unit_ : units_.begin;
   return std::min(unit * plan_->unit_elements, plan_->element_count);
+}
+
+// ---- What is computed before everything else ----
+
+bool TensorJob::IsGiven(const SegmentLayout& input) const {
+  return (given_.smoothing_factors && input.name == kSmoothingFactorsSegment) ||
+         (given_.importance && input.name == kImportanceSegment);
+}
+
+std::vector<SegmentLayout> TensorJob::InputsFromClient() const {
+  std::vector<SegmentLayout> inputs = plan_->WireInputs();
+  std::erase_if(inputs, [this](const SegmentLayout& input) { return IsGiven(input); });
+  return inputs;
+}
+
+void TensorJob::FinishPreparation() {
+  absl::StatusOr<Prepared> prepared = preparation_->Finish();
+  preparation_status_ = prepared.status();
+  if (!prepared.ok()) return;
+  auto plan = std::make_shared<Plan>(*plan_);
+  plan->known = prepared->known;
+  plan_ = std::move(plan);
+  if (InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
+  GiveArray(kSmoothingFactorsSegment, prepared->smoothing_factors);
+  GiveArray(kImportanceSegment, prepared->importance);
+  for (const std::shared_ptr<Run>& run : ready_) {
+    run->plan = plan_;
+    run->units.parameters = parameters_;
+  }
+}
+
+void TensorJob::GiveArray(std::string_view segment, const std::vector<float>& channels) {
+  for (size_t i = 0; i < input_ends_.size(); ++i) {
+    const SegmentLayout& input = plan_->passes[0].inputs[i];
+    if (input.name != segment || !IsGiven(input) || !preparation_status_.ok()) continue;
+    const auto bytes = std::as_bytes(std::span(channels));
+    preparation_status_ = CheckChannelArray(segment, bytes);
+    if (!bytes.empty()) std::memcpy((*whole_tensor_inputs_)[i].data(), bytes.data(), bytes.size());
+  }
 }
 
 // ---- Input ----
@@ -184,11 +232,11 @@ absl::Status TensorJob::Take(FrameCursor& cursor) {
 absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
   const InputPiece& piece = *cursor.piece();
   const auto& inputs = plan_->passes[0].inputs;
-  const auto found =
-      std::find_if(inputs.begin(), inputs.end(), [&](const auto& input) { return input.name == piece.segment; });
+  const auto found = std::find_if(inputs.begin(), inputs.end(),
+                                  [&](const auto& input) { return input.name == piece.segment && !IsGiven(input); });
   if (found == inputs.end()) {
     return InvalidArgument(reason::kUnknownSegment, "there is no input segment \"" + piece.segment.substr(0, 64) +
-                                                        "\" in this tensor. Send " + NamesOf(inputs) + ".");
+                                                        "\" in this tensor. Send " + NamesOf(InputsFromClient()) + ".");
   }
   const size_t input = static_cast<size_t>(found - inputs.begin());
   if (cursor.piece_bytes_taken() == 0) {
@@ -201,6 +249,10 @@ absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
     input_ends_[input] += bytes;
     received_bytes_ += bytes;
     consumed_bytes_ += bytes;
+    const bool is_array = found->name == kSmoothingFactorsSegment || found->name == kImportanceSegment;
+    if (is_array && input_ends_[input] == found->bytes) {
+      QUANTD_RETURN_IF_ERROR(CheckChannelArray(found->name, (*whole_tensor_inputs_)[input]));
+    }
   } else {
     QUANTD_RETURN_IF_ERROR(FillBatch(cursor, input));
   }
@@ -338,6 +390,7 @@ void TensorJob::MakeRun(uint64_t end_unit) {
 }
 
 std::shared_ptr<Run> TensorJob::NextRun() {
+  if (!is_prepared()) return preparation_->TakeRun();
   // Units of an open batch go out together, as many as have gathered since the last run came back.
   if (ready_.empty() && runs_computing_ == 0 && batch_.has_value() && batch_->region.slot != nullptr &&
       UnitsWithInput() > batch_->submitted_unit && CheckWholeTensorInputs().ok()) {
@@ -351,6 +404,11 @@ std::shared_ptr<Run> TensorJob::NextRun() {
 }
 
 void TensorJob::GiveBack(Run& run) {
+  if (preparation_.has_value() && preparation_->Is(run)) {
+    summary_.queue_time += run.queue_time;
+    summary_.compute_time += run.compute_time;
+    return FinishPreparation();
+  }
   run.done = true;
   --runs_computing_;
 }
@@ -362,6 +420,7 @@ bool TensorJob::needs_no_more_memory() const {
 // ---- Results ----
 
 absl::StatusOr<std::vector<OutputPiece>> TensorJob::TakeResults() {
+  QUANTD_RETURN_IF_ERROR(preparation_status_);
   std::vector<OutputPiece> pieces;
   while (!runs_.empty() && runs_.front()->done) {
     QUANTD_RETURN_IF_ERROR(Absorb(*runs_.front(), pieces));
@@ -381,7 +440,7 @@ absl::StatusOr<std::vector<OutputPiece>> TensorJob::TakeResults() {
 bool TensorJob::InLastPass() const { return pass_index_ + 1 == plan_->passes.size(); }
 
 bool TensorJob::PassIsOver() const {
-  return input_complete_ && runs_.empty() && !batch_.has_value() && next_batch_unit_ == units_.end;
+  return input_complete_ && is_prepared() && runs_.empty() && !batch_.has_value() && next_batch_unit_ == units_.end;
 }
 
 absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
@@ -391,6 +450,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
     return InvalidArgument(
         reason::kNonfiniteInput,
         "element " + std::to_string(result.first_nonfinite_element) +
+            (plan_->channel_arrays.smoothing_factors ? ", times its smoothing factor," : "") +
             " is NaN or infinite. Repair the tensor, or set the override nonfinite to saturate or library.",
         {{"element", std::to_string(result.first_nonfinite_element)}});
   }

@@ -23,6 +23,7 @@
 #include "server/session/frame.h"
 #include "server/session/frame_cursor.h"
 #include "server/session/limits.h"
+#include "server/session/preparation.h"
 #include "server/session/run.h"
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
@@ -35,10 +36,12 @@ class TensorJob final : public StreamJob {
  public:
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
   // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
-  // STATISTIC_NEEDED for error metrics that would need the spooled scales.
+  // STATISTIC_NEEDED for error metrics that would need the spooled scales. What `preparation` makes takes the place of
+  // the request's statistics, which must be of the same kinds, and nothing else is computed before.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
-                                                          const Clock& clock);
+                                                          const Clock& clock,
+                                                          std::optional<Preparation> preparation = {});
 
   AcceptInfo Accept() const override;
   Priority priority() const override { return request_.priority; }
@@ -59,7 +62,7 @@ class TensorJob final : public StreamJob {
   bool done() const override { return done_; }
   // The client has sent `last`.
   bool input_complete() const { return input_complete_; }
-  bool idle() const override { return runs_.empty() && RegionBytesNeeded() == 0; }
+  bool idle() const override { return runs_.empty() && RegionBytesNeeded() == 0 && is_prepared(); }
   bool needs_no_more_memory() const override;
   void Cancel() override { cancelled_->store(true, std::memory_order_release); }
   // `device`: in alphabetical order "cpu", "gpu", "cpu+gpu".
@@ -80,7 +83,14 @@ class TensorJob final : public StreamJob {
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;
 
   TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan, UnitRange units,
-            std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock);
+            std::shared_ptr<Spool> spool, const Limits& limits, const Clock& clock,
+            std::optional<Preparation> preparation);
+
+  bool is_prepared() const { return !preparation_.has_value() || preparation_->over(); }
+  void FinishPreparation();
+  void GiveArray(std::string_view segment, const std::vector<float>& channels);
+  bool IsGiven(const SegmentLayout& input) const;
+  std::vector<SegmentLayout> InputsFromClient() const;
 
   const Pass& pass() const { return plan_->passes[pass_index_]; }
   absl::Status TakePiece(FrameCursor& cursor);
@@ -104,12 +114,16 @@ class TensorJob final : public StreamJob {
 
   const TensorRequest request_;
   const Direction direction_;
-  const std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<const Plan> plan_;  // another when it is prepared, with the same segments
   const UnitRange units_;
   const std::shared_ptr<Spool> spool_;
   const Limits& limits_;
   const Clock& clock_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+
+  ChannelArrays given_;  // by the preparation
+  std::optional<PreparationRun> preparation_;
+  absl::Status preparation_status_;
 
   // Input of the first pass.
   std::vector<uint64_t> input_ends_;  // of each input: where its next piece must begin
