@@ -79,12 +79,17 @@ class Runner {
     CallOptions options;
     options.timeout = left;
     QUANTD_ASSIGN_OR_RETURN(options.statistics, StatisticsOf(step));
+    options.smoothing_factors = step.smoothing_factors;
+    options.importance = step.importance;
     options.error_metrics = conversion_.error_metrics;
     options.frame_data_bytes = arguments_.message_bytes;
     options.cancel = &environment_.cancel;
-    options.progress = [&](uint64_t consumed_bytes, uint64_t) {
-      progress_.Update(consumed_bytes);
-      ReleaseConsumed(step, consumed_bytes);
+    // Arrays over the channels go first.
+    const uint64_t array_bytes = options.smoothing_factors.size_bytes() + options.importance.size_bytes();
+    options.progress = [&, array_bytes](uint64_t consumed_bytes, uint64_t) {
+      const uint64_t consumed_input_bytes = consumed_bytes - std::min(consumed_bytes, array_bytes);
+      progress_.Update(consumed_input_bytes);
+      ReleaseConsumed(step, consumed_input_bytes);
     };
     released_bytes_ = 0;
     SegmentWriter sink(step.scheme, step.outputs, writer_);

@@ -29,6 +29,9 @@ struct ConversionStep {
   std::vector<const server::SafetensorsEntry*> inputs;
   std::vector<ExpectedSegment> outputs;
   KnownStatistics statistics;
+  // Quantize: one for each channel of the last axis, or none.
+  std::vector<float> smoothing_factors;
+  std::vector<float> importance;
   // Quantize, where the server would have to keep the values until it knows their range: the plan that needs it. The
   // values are in a file here, so that it is found by reading them once more.
   std::optional<Plan> range_needed_by;

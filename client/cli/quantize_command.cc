@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/calibrated_params.h"
+#include "client/cli/channel_files.h"
 #include "client/cli/conversion.h"
 #include "client/cli/metadata.h"
 #include "client/cli/params_file.h"
@@ -70,24 +71,57 @@ absl::StatusOr<std::optional<CalibrationChoice>> CalibrationOf(const QuantizeArg
   return std::optional(CalibrationChoice{std::move(calibration), words});
 }
 
+// Files with arrays over the channels, where they are given.
+struct ChannelFiles {
+  std::optional<ChannelFile> smoothing;
+  std::optional<ChannelFile> importance;
+
+  ChannelArrays arrays() const { return {smoothing.has_value(), importance.has_value()}; }
+};
+
+absl::StatusOr<ChannelFiles> ChannelFilesOf(const QuantizeArguments& arguments) {
+  ChannelFiles files;
+  if (!arguments.smoothing_path.empty()) {
+    QUANTD_ASSIGN_OR_RETURN(files.smoothing, ChannelFile::ReadSafetensors(arguments.smoothing_path));
+  }
+  if (!arguments.importance_path.empty()) {
+    QUANTD_ASSIGN_OR_RETURN(files.importance, ChannelFile::ReadImportance(arguments.importance_path));
+  }
+  return files;
+}
+
+absl::Status AddChannels(const ChannelFiles& files, const Plan& plan, ConversionStep& step) {
+  if (files.smoothing.has_value()) {
+    QUANTD_ASSIGN_OR_RETURN(step.smoothing_factors, files.smoothing->ChannelsOf(step.name, plan.channel_count()));
+  }
+  if (files.importance.has_value()) {
+    QUANTD_ASSIGN_OR_RETURN(step.importance, files.importance->ChannelsOf(step.name, plan.channel_count()));
+  }
+  return absl::OkStatus();
+}
+
 // The sizes of everything that the server will make must be known before the first byte is written: the same plan that
 // the server makes says them.
 absl::StatusOr<ConversionStep> PlanStep(const SafetensorsEntry& entry, const Scheme& scheme, KnownStatistics known,
-                                        const std::optional<CalibrationChoice>& calibration) {
+                                        const std::optional<CalibrationChoice>& calibration,
+                                        const ChannelFiles& channels) {
   const DataType dtype = *DataTypeNamed(entry.dtype.name);
-  absl::StatusOr<Plan> plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known);
+  const ChannelArrays arrays = channels.arrays();
+  absl::StatusOr<Plan> plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known, arrays);
   if (!plan.ok()) return Unusable(plan.status(), absl::StrCat("tensor ", Quoted(entry.name), ": "));
   if (calibration.has_value() && SpoolsValues(*plan)) {
     QUANTD_ASSIGN_OR_RETURN(known, CalibratedParams(*calibration, entry.name, *plan));
-    plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known);
+    plan = MakePlan(scheme, Direction::kQuantize, dtype, entry.shape, known, arrays);
     if (!plan.ok()) return Unusable(plan.status(), absl::StrCat("tensor ", Quoted(entry.name), ": "));
   }
-  ConversionStep step{entry.name, dtype, entry.shape, FullyResolved(plan->scheme), {&entry}, {}, known, {}};
+  ConversionStep step{entry.name, dtype, entry.shape, FullyResolved(plan->scheme), {&entry}, {}, known, {}, {}, {}};
+  QUANTD_RETURN_IF_ERROR(AddChannels(channels, *plan, step));
   for (const SegmentLayout& segment : plan->WireOutputs()) {
     step.outputs.push_back(
         {segment.name, SegmentTensorName(entry.name, segment.name), segment.dtype, segment.shape, segment.bytes});
   }
-  if (SpoolsValues(*plan)) step.range_needed_by = *std::move(plan);
+  // Of smoothed values only the server knows it.
+  if (SpoolsValues(*plan) && !arrays.smoothing_factors) step.range_needed_by = *std::move(plan);
   return step;
 }
 
@@ -129,6 +163,17 @@ void AddQuantizeCommand(CLI::App& app, ChosenCommand& chosen) {
       ->type_name("METHOD");
   command->add_option("--percentile", arguments->percentile, "With --range-method percentile. Default: 99.99")
       ->type_name("P");
+  command
+      ->add_option(
+          "--smoothing-factors", arguments->smoothing_path,
+          "Multiply the columns of each tensor by the factors of this file's tensor of the same name, or of its "
+          "tensor smoothing_factors as `quantctl smooth --factors` writes it: float32, one for each column")
+      ->type_name("FILE.safetensors");
+  command
+      ->add_option("--importance", arguments->importance_path,
+                   "With --set range=mse: how much the errors of each column count, by tensor; a .qcal of activations "
+                   "under the names of their weights (grouping=channel, collect=importance), or float32 tensors")
+      ->type_name("FILE");
   command->add_flag("--metrics", arguments->metrics,
                     "Also report how far the decoded values are from the values: mean squared error, largest error, "
                     "signal to noise. The file stays the same");
@@ -151,6 +196,8 @@ absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environ
 
   QUANTD_ASSIGN_OR_RETURN(const std::optional<CalibrationChoice> calibration, CalibrationOf(arguments));
 
+  QUANTD_ASSIGN_OR_RETURN(const ChannelFiles channels, ChannelFilesOf(arguments));
+
   Conversion conversion{Conversion::Kind::kQuantize, arguments.input_path, arguments.output_path, input->get(), {}, {},
                         (*input)->metadata(),        arguments.metrics};
   std::set<const SafetensorsEntry*> chosen(selected.begin(), selected.end());
@@ -162,7 +209,7 @@ absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environ
     const auto known = params.find(entry.name);
     QUANTD_ASSIGN_OR_RETURN(
         ConversionStep step,
-        PlanStep(entry, scheme, known == params.end() ? KnownStatistics{} : known->second, calibration));
+        PlanStep(entry, scheme, known == params.end() ? KnownStatistics{} : known->second, calibration, channels));
     (*converted)[entry.name] = {step.scheme, step.values_dtype, step.shape};
     conversion.steps.push_back(std::move(step));
   }

@@ -22,6 +22,8 @@ struct QuantizeArguments {
   std::string calibration_path;
   std::string range_method;
   std::optional<double> percentile;
+  std::string smoothing_path;
+  std::string importance_path;
   bool metrics = false;
   CallArguments call;
   bool json = false;

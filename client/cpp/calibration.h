@@ -81,6 +81,20 @@ struct ImportOutcome {
   uint64_t repeated_tensors = 0;  // that had been counted under this id before
 };
 
+// SmoothQuant's factors for Quantize, which the server makes of a session with grouping=channel.
+struct SmoothingReference {
+  std::string session_id;
+  std::string activations;           // the tensor that has them
+  std::vector<std::string> weights;  // that have these activations as input; empty: the one with the tensor's own name
+  std::optional<double> alpha;       // 0.5
+};
+
+// How much each channel's errors count for Quantize, from a session with grouping=channel and collect=importance.
+struct ImportanceReference {
+  std::string session_id;
+  std::string activations;  // empty: the one with the tensor's own name
+};
+
 // A range of the whole tensor for Quantize, from a session of the server.
 struct CalibrationReference {
   std::string session_id;

@@ -137,7 +137,14 @@ struct CallOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for the whole call, retries included
   KnownStatistics statistics;                         // Quantize: of the whole tensor, what is known
   std::optional<CalibrationReference> calibration;    // Quantize: what of `statistics` a calibration gives
-  bool error_metrics = false;                         // Quantize: Summary.errors
+  // Quantize: one for each channel of the last axis, unchanged until the call returns; empty: none. Values are
+  // multiplied by `smoothing_factors` first; `importance` weighs the errors of range=mse. Or made of a session by the
+  // server.
+  std::span<const float> smoothing_factors;
+  std::span<const float> importance;
+  std::optional<SmoothingReference> calibrated_smoothing;
+  std::optional<ImportanceReference> calibrated_importance;
+  bool error_metrics = false;  // Quantize: Summary.errors
   DevicePreference device = DevicePreference::kAuto;
   CallPriority priority = CallPriority::kNormal;
   uint32_t frame_data_bytes = 1u << 20;  // 1 to 4 MiB − 64 KiB: data in one message
@@ -201,9 +208,9 @@ struct SchemeDescription {
 // came before any result (UNAVAILABLE) are retried as RetryPolicy says. A call whose connection breaks later goes on
 // over a new one, on this server or another, with the first element whose results have not all come. A Quantize with a
 // statistic that the server itself must find goes on where that server had come to, as long as it keeps that
-// (quantd.v1.Upload); on another server, and with error_metrics otherwise, it is sent again from the start. What has
-// come already is never handed on twice. FAILED_PRECONDITION: the other server makes other bytes. DATA_LOSS: a checksum
-// does not fit. INTERNAL: the server broke the protocol.
+// (quantd.v1.Upload); on another server, and with error_metrics or smoothing otherwise, it is sent again from the
+// start. What has come already is never handed on twice. FAILED_PRECONDITION: the other server makes other bytes.
+// DATA_LOSS: a checksum does not fit. INTERNAL: the server broke the protocol.
 class Client {
  public:
   // Does not connect yet. INVALID_ARGUMENT for options out of range.

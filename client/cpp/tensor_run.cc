@@ -117,7 +117,7 @@ class TensorRun {
   void AddWhatOtherStreamsSaw() {
     if (!is_quantize() || resume_ == begin_) return;
     const auto dtype = static_cast<DataType>(task_.header.dtype());
-    const wire::ByteSpan values = task_.inputs.front().bytes;
+    const wire::ByteSpan values = task_.inputs.back().bytes;  // after arrays over the channels
     const uint64_t begin = begin_ * SizeBytes(dtype);
     const LocalStatistics before = StatisticsOf(values.subspan(begin, resume_ * SizeBytes(dtype) - begin), dtype);
     summary_.amax = std::max(summary_.amax, before.range.amax);
@@ -132,8 +132,8 @@ class TensorRun {
   const uint64_t begin_;
   const uint64_t end_;
   uint64_t resume_;
-  // Errors of two ranges do not combine.
-  bool can_resume_ = !options_.error_metrics;
+  // Errors of two ranges do not combine, and the server alone may know the products.
+  bool can_resume_ = !options_.error_metrics && !task_.header.has_smoothing();
   std::optional<v1::Upload> upload_;  // once a server keeps what it finds
   uint64_t upload_begin_bytes_ = 0;   // of the input, on the last stream
   std::string server_instance_;       // that accepted last

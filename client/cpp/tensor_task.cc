@@ -32,6 +32,30 @@ absl::Status CheckOptions(const CallOptions& options) {
       absl::StrCat("CallOptions.frame_data_bytes must be 1 to ", wire::kFrameDataBytesMax, "."));
 }
 
+// Two sources of the same array.
+absl::Status CheckOneSource(const CallOptions& options) {
+  const bool two = (!options.smoothing_factors.empty() && options.calibrated_smoothing.has_value()) ||
+                   (!options.importance.empty() && options.calibrated_importance.has_value());
+  if (!two) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "CallOptions has an array over the channels and a session that it is to be made of. Give one of them.");
+}
+
+// They go before the values.
+void AddChannelArrays(const CallOptions& options, TensorTask& task) {
+  if (options.calibrated_smoothing.has_value()) Fill(*options.calibrated_smoothing, *task.header.mutable_smoothing());
+  if (options.calibrated_importance.has_value())
+    Fill(*options.calibrated_importance, *task.header.mutable_importance());
+  if (!options.smoothing_factors.empty()) {
+    task.header.mutable_smoothing();
+    task.inputs.push_back({std::string(kSmoothingFactorsSegment), std::as_bytes(options.smoothing_factors)});
+  }
+  if (!options.importance.empty()) {
+    task.header.mutable_importance();
+    task.inputs.push_back({std::string(kImportanceSegment), std::as_bytes(options.importance)});
+  }
+}
+
 absl::StatusOr<uint64_t> ValuesBytes(DataType dtype, const std::vector<uint64_t>& shape) {
   if (!DataTypeNumbered(static_cast<int>(dtype)).has_value() || !InfoOf(dtype).is_float) {
     return InvalidArgument(reason::kInvalidDtype, "The tensor's type is no float. Give float32, float16 or bfloat16.");
@@ -49,6 +73,7 @@ absl::StatusOr<uint64_t> ValuesBytes(DataType dtype, const std::vector<uint64_t>
 absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRequest& scheme,
                                         const CallOptions& options) {
   QUANTD_RETURN_IF_ERROR(CheckOptions(options));
+  QUANTD_RETURN_IF_ERROR(CheckOneSource(options));
   QUANTD_ASSIGN_OR_RETURN(const uint64_t values_bytes, ValuesBytes(tensor.dtype, tensor.shape));
   if (values_bytes != tensor.values.size()) {
     return InvalidArgument(reason::kInvalidShape,
@@ -60,7 +85,8 @@ absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRe
   FillStatistics(options.statistics, task.header);
   task.header.set_error_metrics(options.error_metrics);
   if (options.calibration.has_value()) Fill(*options.calibration, *task.header.mutable_calibration());
-  task.inputs = {{std::string(kValuesSegment), tensor.values}};
+  AddChannelArrays(options, task);
+  task.inputs.push_back({std::string(kValuesSegment), tensor.values});
   task.window_before_accept_bytes = kInitialWindowBytes;
   task.frame_data_bytes = options.frame_data_bytes;
   return task;
@@ -71,6 +97,9 @@ absl::StatusOr<TensorTask> CalibrateTask(const TensorView& tensor, const Calibra
   CallOptions plain = options;
   plain.statistics = {};
   plain.calibration.reset();
+  plain.smoothing_factors = plain.importance = {};
+  plain.calibrated_smoothing.reset();
+  plain.calibrated_importance.reset();
   plain.error_metrics = false;
   QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, {}, plain));
   task.header.clear_scheme();

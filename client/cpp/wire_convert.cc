@@ -143,6 +143,18 @@ void Fill(const CalibrationReference& reference, v1::CalibrationReference& wire)
   if (reference.percentile.has_value()) wire.set_percentile(*reference.percentile);
 }
 
+void Fill(const SmoothingReference& reference, v1::SmoothingSource& wire) {
+  wire.set_session_id(reference.session_id);
+  wire.set_activations(reference.activations);
+  wire.mutable_weights()->Add(reference.weights.begin(), reference.weights.end());
+  if (reference.alpha.has_value()) wire.set_alpha(*reference.alpha);
+}
+
+void Fill(const ImportanceReference& reference, v1::ImportanceSource& wire) {
+  wire.set_session_id(reference.session_id);
+  wire.set_activations(reference.activations);
+}
+
 void Fill(const CalibrationQuery& query, v1::GetCalibrationRequest& wire) {
   wire.mutable_tensors()->Add(query.tensors.begin(), query.tensors.end());
   wire.set_fused(query.fused);

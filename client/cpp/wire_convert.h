@@ -26,6 +26,8 @@ v1::TensorHeader MakeHeader(const std::string& name, DataType dtype, const std::
 
 void Fill(const CalibrationContribution& contribution, v1::Contribution& wire);
 void Fill(const CalibrationReference& reference, v1::CalibrationReference& wire);
+void Fill(const SmoothingReference& reference, v1::SmoothingSource& wire);
+void Fill(const ImportanceReference& reference, v1::ImportanceSource& wire);
 void Fill(const CalibrationQuery& query, v1::GetCalibrationRequest& wire);
 
 // What is known of the whole tensor goes into `header`.

@@ -83,19 +83,19 @@ double Divergence(const std::vector<double>& linear, const std::vector<size_t>& 
 
 }  // namespace
 
-Range FindEntropyRange(const TensorStatistics& statistics, Element target) {
+Range FindEntropyRange(const TensorStatistics& statistics, const RangeRequest& request) {
   const std::vector<double> linear = LinearBins(statistics);
   double prefix = 0;
   double prefix_times_log = 0;
   double least = std::numeric_limits<double>::infinity();
   size_t best = kBins;
-  for (size_t bins = 1; bins <= kBins; ++bins) {
+  for (size_t bins = 1; bins <= kBins && !request.is_cancelled(); ++bins) {
     prefix += linear[bins - 1];
     prefix_times_log += TimesLog(linear[bins - 1]);
     if (bins < kStartBin || prefix == 0) continue;
     double tail = 0;
     for (size_t i = bins; i < kBins; ++i) tail += linear[i];
-    const double divergence = Divergence(linear, CellsOf(target, bins), prefix_times_log, prefix, tail);
+    const double divergence = Divergence(linear, CellsOf(request.target, bins), prefix_times_log, prefix, tail);
     if (divergence <= least) {
       least = divergence;
       best = bins;

@@ -20,6 +20,7 @@ constexpr size_t kStarts = 4;
 // Exponents of two of the finer steps, and as many of them to both sides as reach the next coarser one.
 constexpr double kFineSteps[] = {0.9945994234836328, 0.9993233185470545};  // 2^(-1/128), 2^(-1/1024)
 constexpr int kFineReach = 10;
+constexpr int kRoundsMax = 256;  // some three are taken
 // float32 bins are as wide as a step of int8 near its end: inside them an element may be anywhere.
 constexpr uint32_t kPointsPerBin = 4;
 
@@ -32,7 +33,8 @@ struct Candidate {
 class MseSearch {
  public:
   MseSearch(const TensorStatistics& statistics, const RangeRequest& request)
-      : target_(request.target),
+      : request_(request),
+        target_(request.target),
         symmetric_(request.symmetric),
         coarse_(PointsOf(ValueBins(statistics), 1)),
         fine_(PointsOf(ValueBins(statistics), kPointsPerBin)) {
@@ -54,6 +56,7 @@ class MseSearch {
  private:
   // Of the points, each taken to its nearest level.
   double Error(const Points& points, double lowest, double highest) const {
+    if (request_.is_cancelled()) return 0;  // every loop ends soon where all errors are equal
     const TargetScale scale = ScaleFor(target_, symmetric_, -static_cast<float>(lowest), static_cast<float>(highest));
     const std::vector<double> levels = LevelsOf(target_, symmetric_, scale);
     double error = 0;
@@ -108,7 +111,8 @@ class MseSearch {
   // Goes on while one of the ends can be moved for the better; both together where they are one.
   void Refine(double step, Candidate& best) const {
     const bool together = symmetric_;
-    for (bool improved = true; improved;) {
+    bool improved = true;
+    for (int round = 0; improved && round < kRoundsMax; ++round) {
       improved = false;
       for (const bool move_lowest : {false, true}) {
         if (together && move_lowest) continue;
@@ -133,6 +137,7 @@ class MseSearch {
     }
   }
 
+  const RangeRequest& request_;
   const Element target_;
   const bool symmetric_;
   const Points coarse_;

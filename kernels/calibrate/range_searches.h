@@ -1,4 +1,5 @@
-// The range methods that look for the best of many ranges. Everyone else includes ranges.h.
+// The range methods that look for the best of many ranges. Everyone else includes ranges.h. What a cancelled search
+// gives means nothing.
 #pragma once
 
 #include "kernels/calibrate/ranges.h"
@@ -10,6 +11,6 @@ Range FindMseRange(const TensorStatistics& statistics, const RangeRequest& reque
 
 // TensorRT's calibration: the clipping of |x| whose quantized distribution is nearest to the real one, by the
 // Kullback-Leibler divergence; of 2048 bins, from 128 on, the last of equal ones.
-Range FindEntropyRange(const TensorStatistics& statistics, Element target);
+Range FindEntropyRange(const TensorStatistics& statistics, const RangeRequest& request);
 
 }  // namespace quantd

@@ -83,19 +83,24 @@ Range PercentileOf(const TensorStatistics& statistics, double percentile, bool s
           static_cast<float>(Quantile(bins, elements, percentile / 100))};
 }
 
+absl::Status CheckDistribution(const TensorStatistics& statistics, const RangeRequest& request) {
+  if (statistics.config().collection == StatisticsCollection::kDistribution) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, reason::kStatisticsMissing,
+                   absl::StrCat(std::string(NameOf(request.method)),
+                                " needs a distribution: calibrate with grouping=tensor, collect=distribution"));
+}
+
 absl::StatusOr<Range> FindDistributionRange(const TensorStatistics& statistics, const RangeRequest& request) {
-  if (statistics.config().collection != StatisticsCollection::kDistribution) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kStatisticsMissing,
-                     absl::StrCat(std::string(NameOf(request.method)),
-                                  " needs a distribution: calibrate with grouping=tensor, collect=distribution"));
-  }
+  QUANTD_RETURN_IF_ERROR(CheckDistribution(statistics, request));
   const BucketRange total = statistics.Total();
   if (total.count == total.nonfinite || (total.lowest == 0 && total.highest == 0)) return Range{};
   if (request.method == RangeMethod::kPercentile) {
     return PercentileOf(statistics, request.percentile, request.symmetric);
   }
-  if (request.method == RangeMethod::kMse) return FindMseRange(statistics, request);
-  return FindEntropyRange(statistics, request.target);
+  const Range range =
+      request.method == RangeMethod::kMse ? FindMseRange(statistics, request) : FindEntropyRange(statistics, request);
+  if (request.is_cancelled()) return absl::CancelledError("the search for a range was cancelled");
+  return range;
 }
 
 }  // namespace
@@ -119,6 +124,14 @@ absl::StatusOr<std::vector<Range>> FindRanges(const TensorStatistics& statistics
   QUANTD_ASSIGN_OR_RETURN(const Range range, FindDistributionRange(statistics, request));
   ranges.push_back(range);
   return ranges;
+}
+
+absl::Status CheckSharedRange(std::span<const TensorStatistics* const> statistics, const RangeRequest& request) {
+  QUANTD_RETURN_IF_ERROR(CheckRequest(request));
+  if (statistics.empty()) return InvalidRequest("a shared range is of one tensor at least");
+  if (request.method == RangeMethod::kMinMax) return absl::OkStatus();
+  for (const TensorStatistics* const one : statistics) QUANTD_RETURN_IF_ERROR(CheckDistribution(*one, request));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Range> FindSharedRange(std::span<const TensorStatistics* const> statistics,

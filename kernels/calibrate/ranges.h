@@ -2,6 +2,7 @@
 // library takes part.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -25,6 +26,10 @@ struct RangeRequest {
   double percentile = 99.99;        // in (50, 100]; of kPercentile
   Element target = Element::kInt8;  // of kMse: an integer or small float; of kEntropy: int8 or fp8_e4m3, fp8_e5m2
   bool symmetric = true;            // lowest = -highest; kEntropy knows nothing else
+  // Looked at between candidates of the searches, which then end with CANCELLED. Null: never.
+  const std::atomic<bool>* cancelled = nullptr;
+
+  bool is_cancelled() const { return cancelled != nullptr && cancelled->load(std::memory_order_relaxed); }
 };
 
 // lowest <= highest; both 0 for a bucket without finite elements.
@@ -41,6 +46,9 @@ struct Range {
 // exact of 16-bit inputs, within 2^-7 relative of float32. INVALID_ARGUMENT with reason INVALID_RANGE_REQUEST for what
 // a method cannot do.
 absl::StatusOr<std::vector<Range>> FindRanges(const TensorStatistics& statistics, const RangeRequest& request);
+
+// Whether FindSharedRange could do it, without the search: its errors, but for those of Merge.
+absl::Status CheckSharedRange(std::span<const TensorStatistics* const> statistics, const RangeRequest& request);
 
 // One range for a set of tensors that are quantized together (q, k and v of a fused layer): of all of them merged, of
 // all buckets for kMinMax. INVALID_ARGUMENT for an empty set; errors of Merge and FindRanges. kMinMax merges any.

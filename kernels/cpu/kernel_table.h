@@ -76,6 +76,30 @@ struct DecodeJob {
 };
 using DecodeFunction = void (*)(const DecodeJob& job);
 
+// Each value times its factor in float32, rounded to the values' type.
+struct MultiplyJob {
+  const std::byte* values;
+  const std::byte* factors;  // float32, one for each value
+  uint64_t count;
+  std::byte* products;
+};
+using MultiplyFunction = void (*)(const MultiplyJob& job);
+
+// How far values are from their codes under several scales at once, in units of each scale.
+inline constexpr size_t kClipsAtOnce = 4;
+inline constexpr size_t kClipLanes = 16;
+struct ClipJob {
+  const float* values;
+  const float* weights;  // one for each value; null: all count the same
+  uint64_t count;
+  const float* reciprocals;  // of each scale
+  const float* zeros;        // the same; null: there are none
+  float lowest;              // codes are in [lowest, highest]
+  float highest;
+  float* sums;  // kClipLanes of squares for each scale, which what follows is added to: value i goes to lane i mod 16
+};
+using ClipFunction = void (*)(const ClipJob& job);
+
 inline constexpr size_t kFloatTypeCount = 3;
 constexpr size_t FloatTypeIndex(DataType type) { return static_cast<size_t>(type) - 1; }
 static_assert(FloatTypeIndex(DataType::kFloat32) == 0 && FloatTypeIndex(DataType::kFloat16) == 1 &&
@@ -96,6 +120,8 @@ struct KernelTable {
   std::array<ByFloatType<RestoreScaleFunction>, kScaleMethodCount> restore_scale;  // by ScaleMethod
   std::array<ByElement<EncodeFunction>, kTransformCount> encode;                   // by Transform, Element
   std::array<ByElement<DecodeFunction>, kRestoreCount> decode;                     // by Restore, Element
+  ByFloatType<MultiplyFunction> multiply;
+  ClipFunction clip_errors;
 };
 
 extern const KernelTable kBaselineKernels;  // runs on every machine

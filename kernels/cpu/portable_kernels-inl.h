@@ -180,6 +180,35 @@ void PortableDecode(const DecodeJob& job) {
   }
 }
 
+// ---- Channels and clippings ----
+
+template <class Values>
+void PortableMultiply(const MultiplyJob& job) {
+  using Bits = typename Values::Bits;
+  for (uint64_t i = 0; i < job.count; ++i) {
+    const float factor = LoadUnaligned<float>(job.factors + i * sizeof(float));
+    StoreUnaligned(job.products + i * sizeof(Bits), Values::Narrow(LoadValue<Values>(job.values, i) * factor));
+  }
+}
+
+inline float SquaredError(const ClipJob& job, uint64_t index, size_t clip) {
+  const float exact = job.values[index] * job.reciprocals[clip] + (job.zeros == nullptr ? 0.0f : job.zeros[clip]);
+  const float error = exact - RoundEven(Clamp(exact, job.lowest, job.highest));
+  const float square = error * error;
+  return job.weights == nullptr ? square : square * job.weights[index];
+}
+
+// From `begin` on, a multiple of kClipLanes.
+inline void AddClipErrors(const ClipJob& job, uint64_t begin) {
+  for (size_t clip = 0; clip < kClipsAtOnce; ++clip) {
+    float* const sums = job.sums + clip * kClipLanes;
+    for (uint64_t i = begin; i < job.count; i += kClipLanes) {
+      const uint64_t lanes = std::min<uint64_t>(kClipLanes, job.count - i);
+      for (uint64_t lane = 0; lane < lanes; ++lane) sums[lane] += SquaredError(job, i + lane, clip);
+    }
+  }
+}
+
 // ---- Tables ----
 
 // The loops of one target; a target derives from this and hides what it has its own of.
@@ -208,6 +237,11 @@ struct PortableLoops {
   static void Decode(const DecodeJob& job) {
     PortableDecode<kRestore, Format, Values>(job);
   }
+  template <class Values>
+  static void Multiply(const MultiplyJob& job) {
+    PortableMultiply<Values>(job);
+  }
+  static void ClipErrors(const ClipJob& job) { AddClipErrors(job, 0); }
 };
 
 template <class Loops, Transform kTransform, class Format>
@@ -295,6 +329,9 @@ constexpr KernelTable MakeKernelTable(std::string_view target) {
   table.decode = {DecodeByElement<Loops, Restore::kMultiply>(AllFormats{}),
                   DecodeByElement<Loops, Restore::kMultiplyFtz>(AllFormats{}),
                   DecodeByElement<Loops, Restore::kLlmInt8>(AllFormats{})};
+  table.multiply = {&Loops::template Multiply<Float32Values>, &Loops::template Multiply<Float16Values>,
+                    &Loops::template Multiply<BFloat16Values>};
+  table.clip_errors = &Loops::ClipErrors;
   return table;
 }
 

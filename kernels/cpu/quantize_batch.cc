@@ -8,6 +8,7 @@
 #include "kernels/cpu/ggml_blocks.h"
 #include "kernels/cpu/nested_scales.h"
 #include "kernels/cpu/segment_pointers.h"
+#include "kernels/cpu/smoothed_values.h"
 #include "kernels/cpu/strip_encoder.h"
 #include "kernels/cpu/zero_points.h"
 #include "kernels/format/value_types.h"
@@ -21,6 +22,12 @@ uint64_t RunsMax(const Plan& plan) {
   return std::max({row, StripElements(plan.run_elements) / plan.run_elements, uint64_t{kNestedBlockScales}});
 }
 
+// Null in the second pass over spooled scales.
+const std::byte* ValuesOf(const Plan& plan, const UnitBatch& batch) {
+  const std::byte* const values = InputOf(plan, batch, kValuesSegment);
+  return values != nullptr ? values : InputOf(plan, batch, kSpooledValuesSegment);
+}
+
 // One call of Run: walks the batch in strips between looks at `cancelled`.
 class Quantizer {
  public:
@@ -29,11 +36,12 @@ class Quantizer {
         plan_(plan),
         batch_(batch),
         cancelled_(cancelled),
-        values_(batch.inputs[0]),
+        values_(ValuesOf(plan, batch)),
         codes_(OutputOf(plan, batch, kCodesSegment)),
         scales_(OutputOf(plan, batch, kScalesSegment)),
         scale_bytes_(SizeBytes(plan.recipe.scale_dtype)),
         element_count_(plan.ElementsOf(batch.begin_unit, batch.end_unit)),
+        smoothed_(kernels, plan, batch),
         encoder_(kernels, plan, batch, RunsMax(plan), result_) {}
 
   // False after a cancel.
@@ -57,14 +65,14 @@ class Quantizer {
     return elements * static_cast<uint64_t>(InfoOf(plan_.recipe.element).bits);
   }
 
-  // Elements [begin, end) of the batch, as one row.
-  Strip StripOf(uint64_t begin, uint64_t end, uint64_t run_elements) const {
-    return {.values = values_ + begin * SizeBytes(plan_.values_dtype),
-            .dtype = plan_.values_dtype,
-            .rows = 1,
-            .row_elements = end - begin,
-            .run_elements = run_elements,
-            .first_element = batch_.begin_unit * plan_.unit_elements + begin};
+  // Elements [begin, end) of the batch, as `rows` rows. Valid until the next call.
+  Strip StripOf(uint64_t begin, uint64_t end, uint64_t run_elements, uint64_t rows = 1) {
+    return smoothed_.Of({.values = values_ + begin * SizeBytes(plan_.values_dtype),
+                         .dtype = plan_.values_dtype,
+                         .rows = rows,
+                         .row_elements = (end - begin) / rows,
+                         .run_elements = run_elements,
+                         .first_element = batch_.begin_unit * plan_.unit_elements + begin});
   }
 
   // Calls function(begin, end) for strips of whole runs of [begin, end). False after a cancel.
@@ -79,9 +87,12 @@ class Quantizer {
   }
 
   bool SpoolValues(std::byte* spooled) {
-    std::memcpy(spooled, values_, element_count_ * SizeBytes(plan_.values_dtype));
-    return ForEachStrip(0, element_count_,
-                        [&](uint64_t begin, uint64_t end) { encoder_.Examine(StripOf(begin, end, end - begin)); });
+    return ForEachStrip(0, element_count_, [&](uint64_t begin, uint64_t end) {
+      const Strip strip = StripOf(begin, end, end - begin);
+      const uint64_t value_bytes = SizeBytes(strip.dtype);
+      std::memcpy(spooled + begin * value_bytes, strip.values, strip.element_count() * value_bytes);
+      encoder_.Examine(strip);
+    });
   }
 
   // Runs of the flattened tensor. The scales of [begin, end) go to `scales`; null: all share the tensor's.
@@ -113,8 +124,7 @@ class Quantizer {
 
   bool EncodeTiles(uint64_t begin, uint64_t end) {
     if (IsCancelled()) return false;
-    Strip strip = StripOf(begin * plan_.columns, (begin + 1) * plan_.columns, plan_.run_elements);
-    strip.rows = end - begin;
+    const Strip strip = StripOf(begin * plan_.columns, end * plan_.columns, plan_.run_elements, end - begin);
     std::byte* const scales = scales_ + begin / plan_.unit_rows * strip.run_count() * scale_bytes_;
     std::byte* const codes = codes_ + begin * plan_.row_code_bytes;
     encoder_.Encode(strip, scales, codes);
@@ -237,6 +247,7 @@ class Quantizer {
   uint64_t scale_bytes_;
   uint64_t element_count_;
   BatchResult result_;
+  SmoothedValues smoothed_;
   StripEncoder encoder_;
   std::vector<float> band_zeros_;
   std::vector<float> restored_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/portable_kernels-inl.h"
+#include "kernels/cpu/simd_channels-inl.h"
 #include "kernels/cpu/simd_decode-inl.h"
 #include "kernels/cpu/simd_ranges-inl.h"
 #include "kernels/cpu/simd_scales-inl.h"
@@ -52,6 +53,11 @@ concept Defined = requires { sizeof(T); };
 
 template <class L>
 struct SimdLoops : PortableLoops {
+  template <class Values>
+  static void Multiply(const MultiplyJob& job) {
+    SimdMultiply<L, Values>(job);
+  }
+  static void ClipErrors(const ClipJob& job) { SimdClipErrorsOf<L>(job); }
   template <class Values>
   static void Absmax(const RunsJob& job, float* absmax) {
     SimdAbsmax<L, Values>(job, absmax);

@@ -39,6 +39,7 @@ StripEncoder::StripEncoder(const KernelTable& kernels, const Plan& plan, const U
       scale_parameters_(plan.recipe.scale),
       runs_(runs_max) {
   scale_parameters_.global_scale = batch.parameters.global_scale;
+  if (recipe_.searches_range) clip_search_.emplace(kernels, plan, batch, scale_parameters_);
 }
 
 void StripEncoder::Examine(const Strip& strip) {
@@ -52,6 +53,7 @@ void StripEncoder::Examine(const Strip& strip) {
 
 void StripEncoder::Encode(const Strip& strip, std::byte* scales, std::byte* codes) {
   if (!FindRange(strip)) return EncodeNonfinite(strip, scales, codes);
+  if (clip_search_.has_value()) clip_search_->Narrow(strip, runs_);
   MakeScales(strip, scales);
   EncodeRows(kernels_, strip, codes);
 }

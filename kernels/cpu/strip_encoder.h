@@ -1,7 +1,10 @@
 // Range, scales and codes of one strip after another.
 #pragma once
 
+#include <optional>
+
 #include "kernels/backend/backend.h"
+#include "kernels/cpu/clip_search.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/strip.h"
 
@@ -42,7 +45,8 @@ class StripEncoder {
   BatchResult& result_;
   ScaleParameters scale_parameters_;
   RunArrays runs_;
-  std::vector<float> decoded_;  // of a strip, for error metrics
+  std::optional<ClipSearch> clip_search_;  // of schemes that search the range
+  std::vector<float> decoded_;             // of a strip, for error metrics
 };
 
 }  // namespace quantd

@@ -397,7 +397,7 @@ FusedLaunch FindFusedLaunch(Transform transform, Element element, DataType value
   return nullptr;
 }
 
-bool HasDeviceKernels(const Plan& plan) { return plan.recipe.method != ScaleMethod::kGgml; }
+bool HasDeviceKernels(const Plan& plan) { return plan.recipe.method != ScaleMethod::kGgml && !plan.IsForCpuOnly(); }
 
 uint64_t DeviceScratchBytes(const Plan& plan, uint64_t element_count) { return Scratch(plan, element_count).bytes; }
 

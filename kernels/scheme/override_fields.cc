@@ -38,6 +38,7 @@ constexpr Named<Arithmetic> kArithmetics[] = {{"strict", Arithmetic::kStrict},
                                               {"torchao", Arithmetic::kTorchao},
                                               {"ggml", Arithmetic::kGgml}};
 constexpr Named<Overflow> kOverflows[] = {{"saturate", Overflow::kSaturate}, {"ieee", Overflow::kIeee}};
+constexpr Named<RangeChoice> kRangeChoices[] = {{"minmax", RangeChoice::kMinmax}, {"mse", RangeChoice::kMse}};
 constexpr Named<Rounding> kRoundings[] = {{"nearest", Rounding::kNearest}};
 constexpr Named<NonfinitePolicy> kNonfinitePolicies[] = {{"reject", NonfinitePolicy::kReject},
                                                          {"saturate", NonfinitePolicy::kSaturate},
@@ -88,6 +89,7 @@ constexpr OverrideField kFields[] = {
     MakeField<&Scheme::nested_code, kNestedCodes>("nested_code"),
     MakeField<&Scheme::nested_block_size, kNestedBlockSizes>("nested_block_size"),
     MakeField<&Scheme::arithmetic, kArithmetics>("arithmetic"),
+    MakeField<&Scheme::range, kRangeChoices>("range"),
     MakeField<&Scheme::overflow, kOverflows>("overflow"),
     MakeField<&Scheme::rounding, kRoundings>("rounding"),
     MakeField<&Scheme::nonfinite, kNonfinitePolicies>("nonfinite"),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/base/checked_math.h"
@@ -109,6 +110,24 @@ absl::Status CheckStatisticsValues(const KnownStatistics& known) {
 absl::Status CheckStatistics(const Scheme& scheme, Direction direction, const KnownStatistics& known) {
   QUANTD_RETURN_IF_ERROR(CheckStatisticsAreUsed(scheme, direction, known));
   return CheckStatisticsValues(known);
+}
+
+absl::Status CheckChannelArrays(const Scheme& scheme, Direction direction, std::span<const uint64_t> shape,
+                                const ChannelArrays& arrays) {
+  if (!arrays.smoothing_factors && !arrays.importance) return absl::OkStatus();
+  if (direction != Direction::kQuantize) {
+    return UnusedStatistic(std::string(arrays.importance ? kImportanceSegment : kSmoothingFactorsSegment),
+                           "smoothing factors and importance are for Quantize; leave them out");
+  }
+  if (arrays.importance && scheme.range != RangeChoice::kMse) {
+    return UnusedStatistic(std::string(kImportanceSegment),
+                           "importance weighs the errors of a search; set the override range=mse, or leave it out");
+  }
+  if (!shape.empty() && shape.back() > kChannelsMax) {
+    return InvalidShape(absl::StrCat("the last extent has ", shape.back(), " channels, and smoothing factors and ",
+                                     "importance are for at most ", kChannelsMax));
+  }
+  return absl::OkStatus();
 }
 
 // A tensor without elements has no rows, but columns: sizes of units are more than 0 all the same.
@@ -220,11 +239,13 @@ uint64_t Plan::SpoolBytes() const {
 }
 
 absl::StatusOr<Plan> MakePlan(const Scheme& scheme, Direction direction, DataType values_dtype,
-                              std::span<const uint64_t> shape, const KnownStatistics& known) {
+                              std::span<const uint64_t> shape, const KnownStatistics& known,
+                              const ChannelArrays& channel_arrays) {
   QUANTD_RETURN_IF_ERROR(CheckDtype(values_dtype));
   Plan plan;
   QUANTD_ASSIGN_OR_RETURN(plan.element_count, CountElements(values_dtype, shape));
   QUANTD_RETURN_IF_ERROR(CheckStatistics(scheme, direction, known));
+  QUANTD_RETURN_IF_ERROR(CheckChannelArrays(scheme, direction, shape, channel_arrays));
   plan.scheme = scheme;
   plan.scheme.scale_dtype = Concrete(scheme.scale_dtype, values_dtype);
   plan.recipe = RecipeOf(plan.scheme, values_dtype);
@@ -232,10 +253,27 @@ absl::StatusOr<Plan> MakePlan(const Scheme& scheme, Direction direction, DataTyp
   plan.values_dtype = values_dtype;
   plan.shape.assign(shape.begin(), shape.end());
   plan.known = known;
+  plan.channel_arrays = channel_arrays;
   SetRowsAndColumns(plan);
   QUANTD_RETURN_IF_ERROR(SetRuns(plan));
   plan.passes = MakePasses(plan);
   return plan;
+}
+
+absl::Status CheckChannelArray(std::string_view segment, std::span<const std::byte> bytes) {
+  const bool factors = segment == kSmoothingFactorsSegment;
+  for (size_t channel = 0; channel < bytes.size() / sizeof(float); ++channel) {
+    float value;
+    std::memcpy(&value, bytes.data() + channel * sizeof(float), sizeof(value));
+    const bool usable = factors ? std::isfinite(value) && value > 0 : value >= 0 && value <= kImportanceMax;
+    if (usable) continue;
+    return InvalidArgument(
+        reason::kInvalidStatistic,
+        absl::StrCat(std::string(segment), " of channel ", channel, " is ", value,
+                     factors ? "; factors are finite and above 0" : "; importance is at least 0 and at most 2^64"),
+        {{"statistic", std::string(segment)}, {"channel", absl::StrCat(channel)}});
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<UnitRange> UnitsOf(const Plan& plan, uint64_t begin_element, uint64_t end_element) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/base/data_type.h"
 #include "kernels/scheme/recipe.h"
@@ -35,6 +36,11 @@ inline constexpr std::string_view kGlobalScaleSegment = "global_scale";
 inline constexpr std::string_view kWeightShapeSegment = "weight_shape";
 // ggml: codes and scales of 32 elements in one block.
 inline constexpr std::string_view kBlocksSegment = "blocks";
+// Of Quantize, one float32 for each channel of the last axis: what the values are multiplied by first, and how much
+// their errors count.
+inline constexpr std::string_view kSmoothingFactorsSegment = "smoothing_factors";
+inline constexpr std::string_view kImportanceSegment = "importance";
+inline constexpr uint64_t kChannelsMax = uint64_t{1} << 18;
 // float32 absmax of every block, kept in the spool between the two passes of a double quantization; never on the wire.
 inline constexpr std::string_view kSpooledScalesSegment = "spooled_scales";
 // The values themselves, kept in the spool until a statistic of the whole tensor is known; never on the wire.
@@ -67,6 +73,12 @@ struct KnownStatistics {
   std::optional<float> global_scale;  // NVFP4
 
   bool operator==(const KnownStatistics&) const = default;
+};
+
+// Which arrays over the channels of the last axis Quantize reads beside the values.
+struct ChannelArrays {
+  bool smoothing_factors = false;
+  bool importance = false;
 };
 
 // What a pass over the values found in them, finite ones only.
@@ -109,6 +121,7 @@ struct Plan {
   uint64_t row_code_bytes = 0;  // of a row of codes, where units are rows
   Recipe recipe;
   KnownStatistics known;
+  ChannelArrays channel_arrays;
   std::vector<Pass> passes;  // 1 or 2
 
   uint64_t unit_count() const;
@@ -116,6 +129,12 @@ struct Plan {
   uint64_t ElementsOf(uint64_t begin_unit, uint64_t end_unit) const;
   // Bytes [first, second) of the segment that units [begin, end) own. The segment must be a per-unit one of this plan.
   std::pair<uint64_t, uint64_t> BytesOf(const SegmentLayout& segment, uint64_t begin_unit, uint64_t end_unit) const;
+  // Of the last axis.
+  uint64_t channel_count() const { return shape.empty() ? 1 : shape.back(); }
+  // What no other processor has code for.
+  bool IsForCpuOnly() const {
+    return channel_arrays.smoothing_factors || channel_arrays.importance || recipe.searches_range;
+  }
   // Segments that travel, in the order of quantd.v1.Accept: of the whole tensor first for inputs, last for outputs.
   std::vector<SegmentLayout> WireInputs() const;
   std::vector<SegmentLayout> WireOutputs() const;
@@ -142,9 +161,17 @@ std::vector<std::byte> WholeTensorBytes(const Plan& plan, const SegmentLayout& s
 TensorParameters ParametersFrom(const Plan& plan, std::span<const std::byte* const> inputs);
 
 // Checks type, rank, shape and size, and plans the work.
-// INVALID_ARGUMENT with reason INVALID_DTYPE, INVALID_SHAPE, UNUSED_STATISTIC or INVALID_STATISTIC.
+// INVALID_ARGUMENT with reason INVALID_DTYPE, INVALID_SHAPE, UNUSED_STATISTIC (also of an importance that no search
+// weighs errors with) or INVALID_STATISTIC.
 absl::StatusOr<Plan> MakePlan(const Scheme& scheme, Direction direction, DataType values_dtype,
-                              std::span<const uint64_t> shape, const KnownStatistics& known = {});
+                              std::span<const uint64_t> shape, const KnownStatistics& known = {},
+                              const ChannelArrays& channel_arrays = {});
+
+// Whether the array may be used: factors finite and above 0, importance in [0, kImportanceMax]. INVALID_ARGUMENT with
+// reason INVALID_STATISTIC names the first channel that may not.
+absl::Status CheckChannelArray(std::string_view segment, std::span<const std::byte> bytes);
+// Errors weighted by more could be infinite; only ratios matter.
+inline constexpr float kImportanceMax = 0x1p64f;
 
 // Units of a range of elements. `begin` and `end` must be multiples of the unit or the tensor's end, begin <= end.
 // INVALID_ARGUMENT with reason UNALIGNED_RANGE (the message names the unit) or, where a statistic of the whole tensor

@@ -118,6 +118,7 @@ Preset StrictInteger(std::string name, Element element, Grouping grouping, bool 
   Preset preset = Strict(std::move(name), element, grouping, std::move(summary), std::move(error_bound));
   preset.defaults.symmetric = symmetric;
   preset.restrictions.push_back({"element", {"int2", "int3", "int4", "int5", "int6", "int7", "int8"}, ""});
+  preset.restrictions.push_back({"range", {"minmax", "mse"}, ""});
   if (grouping == Grouping::kGroup) preset.info.constraints = {std::string(kGroupConstraint)};
   return preset;
 }

@@ -123,6 +123,7 @@ Recipe RecipeOf(const Scheme& scheme, DataType values) {
   recipe.has_zero_points =
       format.kind == ElementKind::kInteger && !scheme.symmetric && recipe.method != ScaleMethod::kGgml;
   recipe.has_global_scale = recipe.method == ScaleMethod::kCompressedTensorsNvfp4;
+  recipe.searches_range = scheme.range == RangeChoice::kMse;
   recipe.ieee_overflow = scheme.overflow == Overflow::kIeee;
   recipe.unsigned_zero = scheme.arithmetic == Arithmetic::kCompressedTensors && scheme.element == Element::kFp4E2m1;
   recipe.scale_dtype = StoredScaleType(scheme);

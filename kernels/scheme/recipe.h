@@ -37,6 +37,7 @@ struct Recipe {
   bool packed_zero_points = false;  // compressed-tensors: codes of the element, packed down the columns
   bool packed_words = false;        // rows of codes are padded to 32 bits, not to 8
   bool has_global_scale = false;
+  bool searches_range = false;  // for the clipping of each run with the least squared error
   bool ieee_overflow = false;
   bool unsigned_zero = false;  // compressed-tensors' FP4: a code has its sign from y < 0, which -0 is not
   DataType scale_dtype = DataType::kFloat32;     // as stored; of kNone nothing is

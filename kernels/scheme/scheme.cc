@@ -33,7 +33,7 @@ bool DescribesPreset(const Preset& preset, std::string_view field) {
   if (field == "symmetric") return InfoOf(scheme.element).kind == ElementKind::kInteger;
   if (field == "scale_rule") return scheme.arithmetic == Arithmetic::kTorchao;
   if (field == "overflow") return InfoOf(scheme.element).kind == ElementKind::kMiniFloat;
-  return field != "nested_code" && field != "nested_block_size" && field != "double_quant";
+  return field != "range" && field != "nested_code" && field != "nested_block_size" && field != "double_quant";
 }
 
 PresetInfo Describe(const Preset& preset) {
@@ -112,6 +112,11 @@ absl::Status CheckCombination(const Scheme& scheme) {
   }
   if ((scheme.scale_dtype == ScaleDtype::kNone) != (scheme.grouping == Grouping::kNone)) {
     return InvalidCombination("grouping", "grouping=none and scale_dtype=none mean the same, a cast; set one or both");
+  }
+  if (scheme.range == RangeChoice::kMse && scheme.grouping == Grouping::kTensor) {
+    return InvalidCombination("range",
+                              "range=mse searches each row, block, group or tile while it is at hand. For one range of "
+                              "the whole tensor calibrate it, and name method mse in the header's calibration");
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,9 @@ enum class Arithmetic : uint8_t { kStrict, kBitsandbytes, kCompressedTensors, kT
 // What becomes of a value beyond a small float's largest: that, or infinity or NaN as IEEE 754 has it.
 enum class Overflow : uint8_t { kSaturate, kIeee };
 enum class Rounding : uint8_t { kNearest };
+// Which range of a run becomes the range of the codes. kMse: of 80 clippings of it the one with the least sum of
+// squared errors, weighted by an importance of each channel where there is one.
+enum class RangeChoice : uint8_t { kMinmax, kMse };
 // What becomes of NaN and infinite input. kReject: an error that names the first one. kSaturate: NaN counts as +0, an
 // infinity as the largest finite value of its type and sign. kLibrary: what the library's own kernel does.
 enum class NonfinitePolicy : uint8_t { kReject, kSaturate, kLibrary };
@@ -56,6 +59,7 @@ struct Scheme {
   Arithmetic arithmetic{};
   Overflow overflow{};
   Rounding rounding{};
+  RangeChoice range{};
   NonfinitePolicy nonfinite{};
   uint32_t format_revision = 0;
 

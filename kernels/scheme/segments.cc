@@ -68,6 +68,10 @@ class SegmentMaker {
         std::string(kBlocksSegment), DataType::kUint8, {plan_.rows, row_bytes}, plan_.rows * row_bytes, block_bytes};
   }
 
+  SegmentLayout OfChannels(std::string_view name) const {
+    return WholeTensor(name, DataType::kFloat32, {plan_.channel_count()});
+  }
+
   SegmentLayout WholeTensor(std::string_view name, DataType dtype, std::vector<uint64_t> shape) const {
     uint64_t count = 1;
     for (const uint64_t extent : shape) count *= extent;
@@ -152,6 +156,15 @@ Pass DequantizePass(const Plan& plan, const SegmentMaker& make) {
   return pass;
 }
 
+// The values, after what is read beside them.
+std::vector<SegmentLayout> QuantizeInputs(const Plan& plan, const SegmentMaker& make) {
+  std::vector<SegmentLayout> inputs;
+  if (plan.channel_arrays.smoothing_factors) inputs.push_back(make.OfChannels(kSmoothingFactorsSegment));
+  if (plan.channel_arrays.importance) inputs.push_back(make.OfChannels(kImportanceSegment));
+  inputs.push_back(make.Values(kValuesSegment));
+  return inputs;
+}
+
 // What Quantize writes once all statistics are known.
 std::vector<SegmentLayout> QuantizeOutputs(const Plan& plan, const SegmentMaker& make) {
   std::vector<SegmentLayout> outputs;
@@ -181,14 +194,14 @@ std::vector<Pass> MakePasses(const Plan& plan) {
   if (plan.scheme.double_quant && !plan.known.offset.has_value()) {
     // The codes leave with the first pass already.
     outputs.erase(outputs.begin());
-    return {{{make.Values(kValuesSegment)}, {make.Codes(), make.SpooledScales()}},
+    return {{QuantizeInputs(plan, make), {make.Codes(), make.SpooledScales()}},
             {{make.SpooledScales()}, std::move(outputs)}};
   }
   if (plan.NeedsRange()) {
-    return {{{make.Values(kValuesSegment)}, {make.Values(kSpooledValuesSegment)}},
+    return {{QuantizeInputs(plan, make), {make.Values(kSpooledValuesSegment)}},
             {{make.Values(kSpooledValuesSegment)}, std::move(outputs)}};
   }
-  return {{{make.Values(kValuesSegment)}, std::move(outputs)}};
+  return {{QuantizeInputs(plan, make), std::move(outputs)}};
 }
 
 }  // namespace quantd

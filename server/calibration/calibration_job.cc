@@ -22,9 +22,10 @@ absl::Status CheckRequest(const TensorRequest& request, const Limits& limits) {
   const bool has_statistics = known.offset.has_value() || known.amax.has_value() || known.min.has_value() ||
                               known.max.has_value() || known.global_scale.has_value();
   if (!request.scheme.preset.empty() || !request.scheme.overrides.empty() || request.calibration.has_value() ||
-      has_statistics || request.error_metrics) {
+      has_statistics || request.error_metrics || request.smoothing.has_value() || request.importance.has_value()) {
     return InvalidCalibration(
-        "the header has a scheme, statistics, a calibration or error_metrics. They are for Quantize; leave them out.");
+        "the header has a scheme, statistics, a calibration, smoothing, importance or error_metrics. They are for "
+        "Quantize; leave them out.");
   }
   QUANTD_RETURN_IF_ERROR(CheckId("contribution_id", request.contribution->contribution_id));
   if (request.name.empty() || request.name.size() > limits.name_bytes_max) {

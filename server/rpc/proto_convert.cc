@@ -34,6 +34,13 @@ CalibrationReference ToReference(const v1::CalibrationReference& reference) {
   return result;
 }
 
+SmoothingSource ToSource(const v1::SmoothingSource& source) {
+  SmoothingSource result{
+      source.session_id(), source.activations(), {source.weights().begin(), source.weights().end()}, {}};
+  if (source.has_alpha()) result.alpha = source.alpha();
+  return result;
+}
+
 Contribution ToContribution(const v1::Contribution& contribution) {
   return {contribution.session_id(),
           {contribution.configuration().begin(), contribution.configuration().end()},
@@ -76,6 +83,10 @@ absl::StatusOr<TensorRequest> ToTensorRequest(const v1::TensorHeader& header) {
                                                                              : ChecksumKind::kWherePresent;
   request.error_metrics = header.error_metrics();
   if (header.has_calibration()) request.calibration = ToReference(header.calibration());
+  if (header.has_smoothing()) request.smoothing = ToSource(header.smoothing());
+  if (header.has_importance()) {
+    request.importance = ImportanceSource{header.importance().session_id(), header.importance().activations()};
+  }
   if (header.has_contribution()) request.contribution = ToContribution(header.contribution());
   if (header.has_upload()) request.upload = ToUpload(header.upload());
   return request;

@@ -14,9 +14,9 @@
 #include "kernels/calibrate/count_kernels.h"
 #include "proto/codec/frame_codec.h"
 #include "quantd/v1/quantization_service.grpc.pb.h"
-#include "server/calibration/calibrated_statistics.h"
 #include "server/calibration/calibration_errors.h"
 #include "server/calibration/calibration_job.h"
+#include "server/calibration/calibration_preparation.h"
 #include "server/calibration/calibration_store.h"
 #include "server/rpc/bulk_reactor.h"
 #include "server/rpc/calibration_methods.h"
@@ -260,11 +260,9 @@ class Service final : public QuantizationService, private GrpcService {
       if (request.calibration.has_value()) return OnlyFor("calibration", "Quantize");
       return TensorJob::Start(request, Direction::kDequantize, options_.limits, spool_budget_, clock_);
     }
-    TensorRequest known = request;
-    if (request.calibration.has_value()) {
-      QUANTD_ASSIGN_OR_RETURN(known.known, CalibratedStatistics(request, principal, calibrations_));
-    }
-    return TensorJob::Start(known, Direction::kQuantize, options_.limits, spool_budget_, clock_, &uploads_, principal);
+    QUANTD_ASSIGN_OR_RETURN(CalibratedRequest calibrated, PrepareCalibrated(request, principal, calibrations_));
+    return TensorJob::Start(calibrated.request, Direction::kQuantize, options_.limits, spool_budget_, clock_,
+                            {&uploads_, principal}, std::move(calibrated.preparation));
   }
 
   static absl::Status OnlyFor(const std::string& field, const std::string& method) {

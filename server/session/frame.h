@@ -31,6 +31,20 @@ struct CalibrationReference {
   bool operator==(const CalibrationReference&) const = default;
 };
 
+// quantd.v1.SmoothingSource; without a session the client sends the factors.
+struct SmoothingSource {
+  std::string session_id;
+  std::string activations;
+  std::vector<std::string> weights;  // empty: the one of the header's name
+  std::optional<double> alpha;
+};
+
+// quantd.v1.ImportanceSource; without a session the client sends the array.
+struct ImportanceSource {
+  std::string session_id;
+  std::string activations;  // empty: the one of the header's name
+};
+
 // quantd.v1.Contribution.
 struct Contribution {
   std::string session_id;
@@ -72,6 +86,8 @@ struct TensorRequest {
   ChecksumKind checksum_kind{};
   bool error_metrics = false;                       // Quantize
   std::optional<CalibrationReference> calibration;  // Quantize
+  std::optional<SmoothingSource> smoothing;         // Quantize
+  std::optional<ImportanceSource> importance;       // Quantize
   std::optional<Contribution> contribution;         // Calibrate
   std::optional<UploadReference> upload;            // Quantize
 

@@ -2,6 +2,7 @@
 // nothing it shares.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -33,6 +34,7 @@ struct Run {
   std::shared_ptr<const void> whole_tensor_inputs;  // keeps what units.inputs points to outside of the region
   UnitBatch units;
   uint64_t input_bytes = 0;  // that the client sent for these units
+  uint64_t cost_bytes = 0;   // of `compute`, where it is not its input that it costs
   // Of each input as it came, where that is known without reading it once more.
   std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
   uint32_t piece_bytes_max = 0;
@@ -41,7 +43,7 @@ struct Run {
 
   // What computing it costs, whatever its input is: tensors of one size cost the same in both directions.
   uint64_t value_bytes() const {
-    if (plan == nullptr) return input_bytes;
+    if (plan == nullptr) return std::max(input_bytes, cost_bytes);
     return plan->ElementsOf(units.begin_unit, units.end_unit) * SizeBytes(plan->values_dtype);
   }
 

@@ -186,7 +186,7 @@ absl::Status StreamSession::CheckFrame(const RequestFrame& frame) const {
 absl::StatusOr<std::unique_ptr<StreamJob>> StreamSession::StartJob(const TensorRequest& request) const {
   if (environment_.start_job) return environment_.start_job(request);
   return TensorJob::Start(request, environment_.direction, environment_.limits, environment_.spool_budget,
-                          environment_.clock, environment_.uploads, environment_.principal);
+                          environment_.clock, {environment_.uploads, environment_.principal});
 }
 
 void StreamSession::BeginTensor() {
@@ -378,7 +378,7 @@ void StreamSession::Submit(StreamJob& job, uint64_t seq, const std::shared_ptr<R
   task.compute_on_cpu = [session = shared_from_this(), turn = task.turn, seq, run] {
     session->environment_.submit(turn, [session, seq, run] {
       Compute(*run, session->environment_.backend, session->environment_.clock);
-      session->environment_.load_budget.Observe(run->input_bytes, run->compute_time);
+      session->environment_.load_budget.Observe(run->input_bytes + run->cost_bytes, run->compute_time);
       session->OnComputed(seq, *run);
     });
   };
@@ -391,7 +391,7 @@ void StreamSession::Submit(StreamJob& job, uint64_t seq, const std::shared_ptr<R
 bool StreamSession::ComputeHere(StreamJob& job, Run& run) {
   if (run.value_bytes() > kComputedHereBytesMax || environment_.run_here == nullptr) return false;
   if (!environment_.run_here([&] { Compute(run, environment_.backend, environment_.clock); })) return false;
-  environment_.load_budget.Observe(run.input_bytes, run.compute_time);
+  environment_.load_budget.Observe(run.input_bytes + run.cost_bytes, run.compute_time);
   job.GiveBack(run);
   again_ = true;
   return true;

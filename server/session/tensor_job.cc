@@ -1,6 +1,7 @@
 #include "server/session/tensor_job.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "kernels/base/crc32c.h"
@@ -98,38 +99,42 @@ JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange unit
 
 absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
                                                             const Limits& limits, SpoolBudget& spool_budget,
-                                                            const Clock& clock, UploadStore* uploads,
-                                                            const Principal& principal) {
+                                                            const Clock& clock, const Uploads& uploads,
+                                                            std::optional<Preparation> preparation) {
   QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));
-  QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known));
+  const ChannelArrays arrays{request.smoothing.has_value(), request.importance.has_value()};
+  QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known, arrays));
   const auto range = request.range.value_or(TensorRequest::Range{0, plan.element_count});
   QUANTD_ASSIGN_OR_RETURN(const UnitRange units, UnitsOf(plan, range.begin, range.end));
   QUANTD_RETURN_IF_ERROR(CheckErrorMetrics(request, plan));
   QUANTD_RETURN_IF_ERROR(CheckUnitFits(plan, limits));
   std::shared_ptr<Spool> spool;
   std::shared_ptr<UploadStore::Lease> upload;
-  const bool has_upload = uploads != nullptr && request.upload.has_value();
+  const bool has_upload = uploads.store != nullptr && request.upload.has_value();
   if (has_upload) QUANTD_RETURN_IF_ERROR(UploadStore::CheckId(request.upload->id));
   if (has_upload && request.upload->resume) {
-    QUANTD_ASSIGN_OR_RETURN(upload, uploads->Resume(principal, request));
+    QUANTD_ASSIGN_OR_RETURN(upload, uploads.store->Resume(uploads.principal, request));
   } else if (plan.NeedsSpool()) {
-    const auto make_room = [uploads] { return uploads != nullptr && uploads->DropOne(); };
+    const auto make_room = [&uploads] { return uploads.store != nullptr && uploads.store->DropOne(); };
     QUANTD_ASSIGN_OR_RETURN(auto reserved, spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan), make_room));
-    if (has_upload) {
-      upload = uploads->Begin(principal, request, std::move(reserved));
+    // What a stream was given for its channels may be another's on the next.
+    const bool is_repeatable = !arrays.smoothing_factors && !arrays.importance && !preparation.has_value();
+    if (has_upload && is_repeatable) {
+      upload = uploads.store->Begin(uploads.principal, request, std::move(reserved));
     } else {
       spool = std::move(reserved);
     }
   }
   if (upload != nullptr) spool = {upload, &upload->spool()};
   return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
-                                                  units, std::move(spool), std::move(upload), limits, clock));
+                                                  units, std::move(spool), std::move(upload), limits, clock,
+                                                  std::move(preparation)));
 }
 
 TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan,
                      UnitRange units, std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload,
-                     const Limits& limits, const Clock& clock)
+                     const Limits& limits, const Clock& clock, std::optional<Preparation> preparation)
     : request_(request),
       direction_(direction),
       plan_(std::move(plan)),
@@ -142,9 +147,14 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
       results_end_unit_(units.begin) {
   if (upload_ != nullptr && request_.upload->resume) GoOnFrom(upload_->progress(), *request_.upload);
   next_batch_unit_ = begin_units_[0];
+  if (preparation.has_value()) {
+    given_ = preparation->makes;
+    preparation_.emplace(*std::move(preparation), cancelled_);
+  }
   if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
-    input_ends_.push_back(InputPart(input).begin_bytes);
+    const JobSegment part = InputPart(input);
+    input_ends_.push_back(IsGiven(input) ? part.end_bytes : part.begin_bytes);
     whole_tensor_inputs_->emplace_back(input.whole_tensor() ? input.bytes : 0);
   }
   batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
@@ -171,7 +181,7 @@ JobSegment TensorJob::OutputPart(const SegmentLayout& output) const {
 
 AcceptInfo TensorJob::Accept() const {
   AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0, 0};
-  for (const SegmentLayout& segment : plan_->WireInputs()) accept.inputs.push_back(InputPart(segment));
+  for (const SegmentLayout& segment : InputsFromClient()) accept.inputs.push_back(InputPart(segment));
   for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(OutputPart(segment));
   accept.batch_elements =
       std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
@@ -200,7 +210,7 @@ uint64_t TensorJob::window_bytes_min() const {
 
 uint64_t TensorJob::input_bytes() const {
   uint64_t bytes = 0;
-  for (const SegmentLayout& input : plan_->WireInputs()) bytes += InputPart(input).bytes();
+  for (const SegmentLayout& input : InputsFromClient()) bytes += InputPart(input).bytes();
   return bytes;
 }
 
@@ -213,6 +223,45 @@ uint64_t TensorJob::output_bytes() const {
 uint64_t TensorJob::resume_element() const {
   const uint64_t unit = plan_->passes.size() == 1 ? results_end_unit_ : units_.begin;
   return std::min(unit * plan_->unit_elements, plan_->element_count);
+}
+
+// ---- What is computed before everything else ----
+
+bool TensorJob::IsGiven(const SegmentLayout& input) const {
+  return (given_.smoothing_factors && input.name == kSmoothingFactorsSegment) ||
+         (given_.importance && input.name == kImportanceSegment);
+}
+
+std::vector<SegmentLayout> TensorJob::InputsFromClient() const {
+  std::vector<SegmentLayout> inputs = plan_->WireInputs();
+  std::erase_if(inputs, [this](const SegmentLayout& input) { return IsGiven(input); });
+  return inputs;
+}
+
+void TensorJob::FinishPreparation() {
+  absl::StatusOr<Prepared> prepared = preparation_->Finish();
+  preparation_status_ = prepared.status();
+  if (!prepared.ok()) return;
+  auto plan = std::make_shared<Plan>(*plan_);
+  plan->known = prepared->known;
+  plan_ = std::move(plan);
+  if (InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
+  GiveArray(kSmoothingFactorsSegment, prepared->smoothing_factors);
+  GiveArray(kImportanceSegment, prepared->importance);
+  for (const std::shared_ptr<Run>& run : ready_) {
+    run->plan = plan_;
+    run->units.parameters = parameters_;
+  }
+}
+
+void TensorJob::GiveArray(std::string_view segment, const std::vector<float>& channels) {
+  for (size_t i = 0; i < input_ends_.size(); ++i) {
+    const SegmentLayout& input = plan_->passes[0].inputs[i];
+    if (input.name != segment || !IsGiven(input) || !preparation_status_.ok()) continue;
+    const auto bytes = std::as_bytes(std::span(channels));
+    preparation_status_ = CheckChannelArray(segment, bytes);
+    if (!bytes.empty()) std::memcpy((*whole_tensor_inputs_)[i].data(), bytes.data(), bytes.size());
+  }
 }
 
 // ---- Input ----
@@ -231,11 +280,11 @@ absl::Status TensorJob::Take(FrameCursor& cursor) {
 absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
   const InputPiece& piece = *cursor.piece();
   const auto& inputs = plan_->passes[0].inputs;
-  const auto found =
-      std::find_if(inputs.begin(), inputs.end(), [&](const auto& input) { return input.name == piece.segment; });
+  const auto found = std::find_if(inputs.begin(), inputs.end(),
+                                  [&](const auto& input) { return input.name == piece.segment && !IsGiven(input); });
   if (found == inputs.end()) {
     return InvalidArgument(reason::kUnknownSegment, "there is no input segment \"" + piece.segment.substr(0, 64) +
-                                                        "\" in this tensor. Send " + NamesOf(inputs) + ".");
+                                                        "\" in this tensor. Send " + NamesOf(InputsFromClient()) + ".");
   }
   const size_t input = static_cast<size_t>(found - inputs.begin());
   if (cursor.piece_bytes_taken() == 0) {
@@ -248,6 +297,10 @@ absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
     input_ends_[input] += bytes;
     received_bytes_ += bytes;
     consumed_bytes_ += bytes;
+    const bool is_array = found->name == kSmoothingFactorsSegment || found->name == kImportanceSegment;
+    if (is_array && input_ends_[input] == found->bytes) {
+      QUANTD_RETURN_IF_ERROR(CheckChannelArray(found->name, (*whole_tensor_inputs_)[input]));
+    }
   } else {
     QUANTD_RETURN_IF_ERROR(FillBatch(cursor, input));
   }
@@ -389,6 +442,7 @@ void TensorJob::MakeRun(uint64_t end_unit) {
 }
 
 std::shared_ptr<Run> TensorJob::NextRun() {
+  if (!is_prepared()) return preparation_->TakeRun();
   // Units of an open batch go out together, as many as have gathered since the last run came back.
   if (ready_.empty() && runs_computing_ == 0 && batch_.has_value() && batch_->region.slot != nullptr &&
       UnitsWithInput() > batch_->submitted_unit && CheckWholeTensorInputs().ok()) {
@@ -402,6 +456,11 @@ std::shared_ptr<Run> TensorJob::NextRun() {
 }
 
 void TensorJob::GiveBack(Run& run) {
+  if (preparation_.has_value() && preparation_->Is(run)) {
+    summary_.queue_time += run.queue_time;
+    summary_.compute_time += run.compute_time;
+    return FinishPreparation();
+  }
   run.done = true;
   --runs_computing_;
 }
@@ -426,6 +485,7 @@ bool TensorJob::needs_no_more_memory() const {
 // ---- Results ----
 
 absl::StatusOr<std::vector<OutputPiece>> TensorJob::TakeResults() {
+  QUANTD_RETURN_IF_ERROR(preparation_status_);
   std::vector<OutputPiece> pieces;
   while (!runs_.empty() && runs_.front()->done) {
     QUANTD_RETURN_IF_ERROR(Absorb(*runs_.front(), pieces));
@@ -445,7 +505,7 @@ absl::StatusOr<std::vector<OutputPiece>> TensorJob::TakeResults() {
 bool TensorJob::InLastPass() const { return pass_index_ + 1 == plan_->passes.size(); }
 
 bool TensorJob::PassIsOver() const {
-  return input_complete_ && runs_.empty() && !batch_.has_value() && next_batch_unit_ == units_.end;
+  return input_complete_ && is_prepared() && runs_.empty() && !batch_.has_value() && next_batch_unit_ == units_.end;
 }
 
 absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
@@ -455,6 +515,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
     return InvalidArgument(
         reason::kNonfiniteInput,
         "element " + std::to_string(result.first_nonfinite_element) +
+            (plan_->channel_arrays.smoothing_factors ? ", times its smoothing factor," : "") +
             " is NaN or infinite. Repair the tensor, or set the override nonfinite to saturate or library.",
         {{"element", std::to_string(result.first_nonfinite_element)}});
   }

@@ -23,6 +23,7 @@
 #include "server/session/frame.h"
 #include "server/session/frame_cursor.h"
 #include "server/session/limits.h"
+#include "server/session/preparation.h"
 #include "server/session/run.h"
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
@@ -34,14 +35,21 @@ namespace quantd::server {
 // units whose input is complete become runs; the results of runs leave in the tensor's order.
 class TensorJob final : public StreamJob {
  public:
+  struct Uploads {
+    UploadStore* store = nullptr;
+    Principal principal;
+  };
+
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
   // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
-  // STATISTIC_NEEDED for error metrics that would need the spooled scales. Without `uploads` request.upload has no
-  // effect; with it also UploadStore's.
+  // STATISTIC_NEEDED for error metrics that would need the spooled scales. Without a store of uploads request.upload
+  // has no effect; with one the errors are also UploadStore's. What `preparation` makes takes the place of the
+  // request's statistics, which must be of the same kinds, and nothing else is computed before; such a tensor, and one
+  // with arrays of its channels, is not kept as an upload.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
-                                                          const Clock& clock, UploadStore* uploads = nullptr,
-                                                          const Principal& principal = {});
+                                                          const Clock& clock, const Uploads& uploads = {},
+                                                          std::optional<Preparation> preparation = {});
 
   AcceptInfo Accept() const override;
   Priority priority() const override { return request_.priority; }
@@ -62,7 +70,7 @@ class TensorJob final : public StreamJob {
   bool done() const override { return done_; }
   // The client has sent `last`.
   bool input_complete() const { return input_complete_; }
-  bool idle() const override { return runs_.empty() && RegionBytesNeeded() == 0; }
+  bool idle() const override { return runs_.empty() && RegionBytesNeeded() == 0 && is_prepared(); }
   bool needs_no_more_memory() const override;
   void Cancel() override;
   void Suspend() override;
@@ -87,8 +95,14 @@ class TensorJob final : public StreamJob {
 
   TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan, UnitRange units,
             std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload, const Limits& limits,
-            const Clock& clock);
+            const Clock& clock, std::optional<Preparation> preparation);
   void GoOnFrom(const UploadProgress& progress, const UploadReference& upload);
+
+  bool is_prepared() const { return !preparation_.has_value() || preparation_->over(); }
+  void FinishPreparation();
+  void GiveArray(std::string_view segment, const std::vector<float>& channels);
+  bool IsGiven(const SegmentLayout& input) const;
+  std::vector<SegmentLayout> InputsFromClient() const;
 
   const Pass& pass() const { return plan_->passes[pass_index_]; }
   // What this job makes in a pass: all units, less what a resumed upload has behind it.
@@ -116,7 +130,7 @@ class TensorJob final : public StreamJob {
 
   const TensorRequest request_;
   const Direction direction_;
-  const std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<const Plan> plan_;  // another when it is prepared, with the same segments
   const UnitRange units_;
   const std::shared_ptr<UploadStore::Lease> upload_;  // null without one
   const std::shared_ptr<Spool> spool_;                // keeps the lease, also for runs
@@ -126,6 +140,9 @@ class TensorJob final : public StreamJob {
 
   std::array<uint64_t, 2> begin_units_;
   uint64_t counted_before_units_ = 0;  // by an earlier stream of the upload: not counted and not spooled again
+  ChannelArrays given_;                // by the preparation
+  std::optional<PreparationRun> preparation_;
+  absl::Status preparation_status_;
 
   // Input of the first pass.
   std::vector<uint64_t> input_ends_;  // of each input: where its next piece must begin

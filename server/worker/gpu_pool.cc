@@ -77,7 +77,7 @@ bool GpuPool::AwaitServing(absl::Duration timeout) const {
 
 bool GpuPool::TryCompute(const ComputeTask& task) {
   const Run& run = *task.run;
-  if (task.policy == DevicePolicy::kCpu || run.units.error_metrics) return false;
+  if (task.policy == DevicePolicy::kCpu || run.units.error_metrics || run.plan->IsForCpuOnly()) return false;
   if (task.policy == DevicePolicy::kGpu) {
     threads_.Submit(task.turn, [this, task] { ComputeOnGpuOnly(task); });
     return true;

@@ -22,7 +22,7 @@ std::map<std::string, SchemeRequest> AllRequests() {
         for (const Overrides& context :
              {Overrides{}, Overrides{{"grouping", "block"}}, Overrides{{"grouping", "group"}},
               Overrides{{"grouping", "tile"}}, Overrides{{"grouping", "none"}}, Overrides{{"scale_dtype", "none"}},
-              Overrides{{"double_quant", "true"}}}) {
+              Overrides{{"double_quant", "true"}}, Overrides{{"range", "mse"}}}) {
           SchemeRequest request{preset.name, context, 0};
           request.overrides[info.name] = value;
           if (info.name == "grouping" && value == "none") request.overrides["scale_dtype"] = "none";
@@ -62,8 +62,8 @@ Bytes EdgyValues(std::mt19937_64& random, uint64_t count, DataType dtype) {
 class Conformance : public ::testing::Test {
  protected:
   void ExpectEqualsReference(const SchemeRequest& request, DataType dtype, const std::vector<uint64_t>& shape,
-                             const Bytes& values, uint64_t units_per_batch) {
-    testing::ExpectEqualsReference(backends_, request, dtype, shape, values, units_per_batch);
+                             const Bytes& values, uint64_t units_per_batch, const ReferenceChannels& channels = {}) {
+    testing::ExpectEqualsReference(backends_, request, dtype, shape, values, units_per_batch, channels);
   }
 
   const std::vector<std::unique_ptr<Backend>> backends_ = EveryTarget();
@@ -113,6 +113,47 @@ TEST_F(Conformance, EveryPresetEqualsTheReferenceOnEvery16BitValue) {
       std::mt19937_64 random = MakeRandom(7);
       std::ranges::shuffle(patterns, random);
       ExpectEqualsReference({preset.name, {}, 0}, dtype, {patterns.size() / 256, 256}, BytesOf(patterns), UINT64_MAX);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// One for each channel: some far from 1, some importances 0.
+ReferenceChannels RandomChannels(std::mt19937_64& random, const Scheme& scheme, uint64_t channels) {
+  ReferenceChannels arrays;
+  for (uint64_t i = 0; i < channels; ++i) {
+    arrays.smoothing_factors.push_back(
+        std::ldexp(1.0f + static_cast<float>(random() % 1000) / 1000, static_cast<int>(random() % 8) - 5));
+    const float weight = std::ldexp(static_cast<float>(random() % 1000), static_cast<int>(random() % 20) - 10);
+    if (scheme.range == RangeChoice::kMse) arrays.importance.push_back(i % 5 == 0 ? 0.0f : weight);
+  }
+  return arrays;
+}
+
+TEST_F(Conformance, EveryPresetSmoothedAndWeightedEqualsTheReference) {
+  constexpr uint64_t kSeed = 20261127;
+  std::mt19937_64 random = MakeRandom(kSeed);
+  std::vector<SchemeRequest> requests;
+  for (const PresetInfo& preset : AllPresets()) {
+    requests.push_back({preset.name, {}, 0});
+    for (const char* const grouping : {"channel", "block", "group", "tile"}) {
+      const SchemeRequest searched{preset.name, {{"range", "mse"}, {"grouping", grouping}}, 0};
+      if (ResolveScheme(searched).ok()) requests.push_back(searched);
+    }
+  }
+  for (const SchemeRequest& request : requests) {
+    const Scheme scheme = ResolveScheme(request).value();
+    for (const auto& shape : ShapesFor(scheme)) {
+      const DataType dtype = kFloatTypes[random() % std::size(kFloatTypes)];
+      SCOPED_TRACE(Text(request) + " " + std::string(InfoOf(dtype).name) + " of " + ::testing::PrintToString(shape) +
+                   ", seed " + std::to_string(kSeed));
+      uint64_t count = 1;
+      for (const uint64_t extent : shape) count *= extent;
+      std::vector<float> values = RandomTensor(random, count, 16);
+      // Products stay in the type's range.
+      for (float& value : values) value = std::clamp(value, -4096.0f, 4096.0f);
+      ExpectEqualsReference(request, dtype, shape, Narrowed(values, dtype), 1 + random() % 300,
+                            RandomChannels(random, scheme, shape.empty() ? 1 : shape.back()));
       if (HasFatalFailure()) return;
     }
   }

@@ -3,6 +3,7 @@
 #include <functional>
 #include <numeric>
 
+#include "tests/support/reference_arithmetic.h"
 #include "tests/support/reference_tensor.h"
 #include "tests/support/reference_values.h"
 
@@ -49,6 +50,7 @@ ReferenceOptions OptionsOf(const Scheme& scheme) {
           .double_quant = text("double_quant", "false") == "true",
           .nested_code = text("nested_code", ""),
           .nested_block_size = number("nested_block_size", "256"),
+          .searches_range = text("range", "minmax") == "mse",
           .saturate = text("overflow", is_cast ? "ieee" : "saturate") == "saturate"};
 }
 
@@ -63,10 +65,17 @@ ReferenceTensor TensorOf(const Scheme& scheme, DataType dtype, const std::vector
 }  // namespace
 
 Segments ReferenceQuantize(const Scheme& scheme, DataType dtype, const std::vector<uint64_t>& shape,
-                           const Bytes& values, const ReferenceStatistics& known) {
+                           const Bytes& values, const ReferenceStatistics& known, const ReferenceChannels& channels) {
   ReferenceTensor tensor = TensorOf(scheme, dtype, shape);
   tensor.known = known;
+  tensor.importance = channels.importance;
   tensor.values = ReadFloats(dtype, values);
+  if (!channels.smoothing_factors.empty()) {
+    for (uint64_t i = 0; i < tensor.values.size(); ++i) {
+      const float product = Product(tensor.values[i], channels.smoothing_factors[i % tensor.columns]);
+      tensor.values[i] = RoundedTo(dtype, product);
+    }
+  }
   const auto nonfinite = scheme.find("nonfinite");
   if (nonfinite == scheme.end() || nonfinite->second != "library") {
     tensor.values = WithoutNonfinite(dtype, tensor.values);

@@ -24,11 +24,18 @@ struct ReferenceStatistics {
   std::optional<float> global_scale;
 };
 
+// One for each channel of the last axis, or none.
+struct ReferenceChannels {
+  std::vector<float> smoothing_factors;
+  std::vector<float> importance;
+};
+
 // Every output segment by name. `scheme`: every override of the resolved scheme by name. With nonfinite=reject NaN and
 // infinities count as with saturate.
 std::map<std::string, Bytes> ReferenceQuantize(const std::map<std::string, std::string>& scheme, DataType dtype,
                                                const std::vector<uint64_t>& shape, const Bytes& values,
-                                               const ReferenceStatistics& known = {});
+                                               const ReferenceStatistics& known = {},
+                                               const ReferenceChannels& channels = {});
 
 // The values in `dtype`. Segments that only describe (weight_shape) may be missing.
 Bytes ReferenceDequantize(const std::map<std::string, std::string>& scheme, DataType dtype,

@@ -23,7 +23,8 @@ struct ReferenceOptions {
   bool double_quant = false;
   std::string nested_code;
   uint64_t nested_block_size = 0;
-  bool saturate = true;  // overflow=saturate
+  bool searches_range = false;  // range=mse
+  bool saturate = true;         // overflow=saturate
 };
 
 struct ReferenceTensor {
@@ -33,6 +34,7 @@ struct ReferenceTensor {
   uint64_t columns = 0;
   std::vector<float> values;  // widened, free of NaN and infinity unless nonfinite=library; empty for Dequantize
   ReferenceStatistics known;
+  std::vector<float> importance;  // of each column; empty: all count the same
 
   uint64_t size() const { return rows * columns; }
   // The type of the scales, where they are floats; otherwise the tensor's own.

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "tests/support/every_backend.h"
-#include "tests/support/reference_scheme.h"
 
 namespace quantd::testing {
 namespace {
@@ -33,12 +32,18 @@ std::string Text(const SchemeRequest& request) {
 }
 
 void ExpectEqualsReference(const Backends& backends, const SchemeRequest& request, DataType dtype,
-                           const std::vector<uint64_t>& shape, const Bytes& values, uint64_t units_per_batch) {
-  const Plan plan = PlanOrDie(request, Direction::kQuantize, dtype, shape);
+                           const std::vector<uint64_t>& shape, const Bytes& values, uint64_t units_per_batch,
+                           const ReferenceChannels& channels) {
+  const ChannelArrays arrays{!channels.smoothing_factors.empty(), !channels.importance.empty()};
+  const Plan plan = PlanOrDie(request, Direction::kQuantize, dtype, shape, {}, arrays);
   const SchemeRequest resolved = FullyResolved(plan.scheme);
-  const auto expected = ReferenceQuantize(resolved.overrides, dtype, shape, values);
+  const auto expected = ReferenceQuantize(resolved.overrides, dtype, shape, values, {}, channels);
   for (const auto& backend : backends) {
-    const TensorRun run = RunTensor(*backend, plan, {{"values", values}}, units_per_batch);
+    const TensorRun run = RunTensor(*backend, plan,
+                                    {{"values", values},
+                                     {"smoothing_factors", BytesOf(channels.smoothing_factors)},
+                                     {"importance", BytesOf(channels.importance)}},
+                                    units_per_batch);
     ASSERT_EQ(plan.WireOutputs().size(), expected.size());
     for (const SegmentLayout& segment : plan.WireOutputs()) {
       ExpectEqualBytes(run.outputs.at(segment.name), expected.at(segment.name), *backend, segment.name);

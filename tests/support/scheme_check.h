@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/backend/backend.h"
+#include "tests/support/reference_scheme.h"
 #include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
@@ -23,6 +24,7 @@ std::string Text(const SchemeRequest& request);
 // Fails fatally unless every segment that each backend makes of `values`, and every value that it makes of those in
 // each float type, are the reference's.
 void ExpectEqualsReference(const Backends& backends, const SchemeRequest& request, DataType dtype,
-                           const std::vector<uint64_t>& shape, const Bytes& values, uint64_t units_per_batch);
+                           const std::vector<uint64_t>& shape, const Bytes& values, uint64_t units_per_batch,
+                           const ReferenceChannels& channels = {});
 
 }  // namespace quantd::testing

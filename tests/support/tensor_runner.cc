@@ -107,10 +107,10 @@ TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inpu
 }
 
 Plan PlanOrDie(const SchemeRequest& request, Direction direction, DataType dtype, const std::vector<uint64_t>& shape,
-               const KnownStatistics& known) {
+               const KnownStatistics& known, const ChannelArrays& channel_arrays) {
   const auto scheme = ResolveScheme(request);
   if (!scheme.ok()) throw std::runtime_error(scheme.status().ToString());
-  auto plan = MakePlan(*scheme, direction, dtype, shape, known);
+  auto plan = MakePlan(*scheme, direction, dtype, shape, known, channel_arrays);
   if (!plan.ok()) throw std::runtime_error(plan.status().ToString());
   return *std::move(plan);
 }

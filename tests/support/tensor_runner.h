@@ -28,7 +28,7 @@ TensorRun RunTensor(Backend& backend, const Plan& plan, const SegmentBytes& inpu
 
 // A plan that must be possible.
 Plan PlanOrDie(const SchemeRequest& request, Direction direction, DataType dtype, const std::vector<uint64_t>& shape,
-               const KnownStatistics& known = {});
+               const KnownStatistics& known = {}, const ChannelArrays& channel_arrays = {});
 
 // The bytes of an array of plain values.
 template <class T>
