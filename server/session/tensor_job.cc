@@ -99,7 +99,7 @@ JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange unit
 
 absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
                                                             const Limits& limits, SpoolBudget& spool_budget,
-                                                            const Clock& clock, const Uploads& uploads,
+                                                            const Clock& clock, const UploadAccess& uploads,
                                                             std::optional<Preparation> preparation) {
   QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));

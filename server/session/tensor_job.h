@@ -31,15 +31,16 @@
 
 namespace quantd::server {
 
+// Where uploads are kept, and whose a tensor's is.
+struct UploadAccess {
+  UploadStore* store = nullptr;
+  Principal principal;
+};
+
 // Cuts the tensor into batches of whole units, one batch to a region of a slot. Input bytes go into the open batch;
 // units whose input is complete become runs; the results of runs leave in the tensor's order.
 class TensorJob final : public StreamJob {
  public:
-  struct Uploads {
-    UploadStore* store = nullptr;
-    Principal principal;
-  };
-
   // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
   // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
   // STATISTIC_NEEDED for error metrics that would need the spooled scales. Without a store of uploads request.upload
@@ -48,7 +49,7 @@ class TensorJob final : public StreamJob {
   // with arrays of its channels, is not kept as an upload.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
                                                           const Limits& limits, SpoolBudget& spool_budget,
-                                                          const Clock& clock, const Uploads& uploads = {},
+                                                          const Clock& clock, const UploadAccess& uploads = {},
                                                           std::optional<Preparation> preparation = {});
 
   AcceptInfo Accept() const override;
