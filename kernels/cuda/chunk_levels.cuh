@@ -30,9 +30,36 @@ class ChunkLevels {
   float lane_level_;
 };
 
+// Integers come with kBias added, which goes with the zero point: both are integers far below 2^24, so one subtraction
+// of their sum is exact.
+template <>
+class ChunkLevels<Int4> {
+ public:
+  static constexpr float kBias = 0x1p23f + 8;
+
+  __device__ explicit ChunkLevels(uint32_t code_xor) : flip_((code_xor ^ 8) * 0x11111111u) {}
+
+  template <uint32_t kCount>
+  __device__ void Decode(uint64_t bits, float (&levels)[kCount]) const {
+    const uint32_t word = static_cast<uint32_t>(bits) ^ flip_;
+    const uint32_t nibbles[2] = {word & 0x0f0f0f0fu, word >> 4 & 0x0f0f0f0fu};
+#pragma unroll
+    for (uint32_t i = 0; i < kCount; ++i) {
+      const uint32_t place = Int4::kFirstInHighNibble ? i ^ 1 : i;
+      // The nibble as the last of 2^23's significand.
+      levels[i] = __uint_as_float(__byte_perm(nibbles[place % 2], 0x4b000000u, 0x7540 + place / 2));
+    }
+  }
+
+ private:
+  uint32_t flip_;
+};
+
 template <>
 class ChunkLevels<Int8> {
  public:
+  static constexpr float kBias = 0x1p23f + 128;
+
   __device__ explicit ChunkLevels(uint32_t code_xor) : flip_((code_xor ^ 0x80) * 0x01010101u) {}
 
   template <uint32_t kCount>
@@ -41,7 +68,7 @@ class ChunkLevels<Int8> {
     for (uint32_t i = 0; i < kCount; ++i) {
       const uint32_t word = static_cast<uint32_t>(bits >> (i / 4 * 32)) ^ flip_;
       // The byte as the last of 2^23's significand.
-      levels[i] = __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7540 + i % 4)) - (0x1p23f + 128);
+      levels[i] = __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7540 + i % 4));
     }
   }
 

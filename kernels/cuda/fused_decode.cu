@@ -72,7 +72,7 @@ class FusedDecoder {
   };
 
   __device__ Piece Load(const FusedDecodeGeometry& geometry, uint64_t begin) const {
-    Piece piece{begin, LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8), job_.scale, job_.zero};
+    Piece piece{begin, LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8), job_.scale, Biased(job_.zero)};
     if (job_.method == ScaleMethod::kNone) return piece;
     const uint32_t run = RunOfChunk(geometry, static_cast<uint32_t>(begin / kChunkElements));
     if (Format::kKind == ElementKind::kLevels && job_.nested.codes != nullptr) {
@@ -82,8 +82,8 @@ class FusedDecoder {
     }
     piece.scale = RestoreRunScale(job_.method, job_.rounding, job_.stored, run, job_.parameters);
     if constexpr (Format::kKind == ElementKind::kInteger) {
-      if (job_.packed_zeros != nullptr) piece.zero = PackedZero(geometry, run);
-      if (job_.zero_points != nullptr) piece.zero = static_cast<float>(job_.zero_points[run]);
+      if (job_.packed_zeros != nullptr) piece.zero = Biased(PackedZero(geometry, run));
+      if (job_.zero_points != nullptr) piece.zero = Biased(static_cast<float>(job_.zero_points[run]));
     }
     return piece;
   }
@@ -111,9 +111,14 @@ class FusedDecoder {
     return static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
   }
 
+  __device__ static float Biased(float zero) {
+    if constexpr (Format::kKind == ElementKind::kInteger) return zero + ChunkLevels<Format>::kBias;
+    return zero;
+  }
+
   __device__ static float Value(float level, const Piece& piece) {
+    if constexpr (Format::kKind == ElementKind::kInteger) level -= piece.zero;
     if constexpr (kRestore == Restore::kLlmInt8) return level * piece.scale * kLlmInt8Step;
-    if constexpr (Format::kKind == ElementKind::kInteger) return (level - piece.zero) * piece.scale;
     return level * piece.scale;
   }
 

@@ -1,4 +1,4 @@
-"""The libraries' own GPU code beside our kernels, in one run on one GPU. `tools/bench_gpu_peers.sh`.
+"""The libraries' own GPU code beside our kernels, in one run on one GPU. Needs torch, bitsandbytes, torchao.
 
 Prints a markdown table: bytes read and written per second of the peer, of ours, and the ratio; and how many of the
 peer's bytes are not ours. Values lie in the GPU's memory; the time is that between CUDA events, medians.
