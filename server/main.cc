@@ -16,6 +16,7 @@
 #include "server/config/version.h"
 #include "server/lifecycle/application.h"
 #include "server/lifecycle/library_log.h"
+#include "server/lifecycle/lock_tuning.h"
 #include "server/lifecycle/memory_tuning.h"
 #include "server/lifecycle/shutdown_signals.h"
 
@@ -47,6 +48,7 @@ void PrintAddresses(const Server& server) {
 ExitCode Run(const std::vector<std::string>& arguments) {
   ShutdownSignals signals;
   TuneMalloc();
+  SkipLockCycleChecks();
   const auto command_line = ParseCommandLine(arguments, Environment(), ReadConfigFile);
   if (!command_line.ok()) {
     std::cerr << "quantd: " << command_line.status().message() << '\n';

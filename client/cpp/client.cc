@@ -107,8 +107,11 @@ class GrpcClient final : public Client {
   absl::StatusOr<QuantizedTensor> Quantize(const TensorView& tensor, const SchemeRequest& scheme,
                                            const CallOptions& options) override {
     QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, scheme, options));
-    const auto plan = LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics);
-    AddUpload(plan, task);
+    std::optional<Plan> plan;
+    if (tensor.values.size() >= PlannedBytesMin()) {
+      plan = LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics);
+      AddUpload(plan, task);
+    }
     QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kQuantize, task, plan, options));
     return ToQuantized(tensor, std::move(result));
   }
@@ -116,14 +119,19 @@ class GrpcClient final : public Client {
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
                                    const CallOptions& options) override {
     QUANTD_ASSIGN_OR_RETURN(TensorTask task, QuantizeTask(tensor, scheme, options));
-    AddUpload(LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics), task);
+    if (tensor.values.size() >= PlannedBytesMin()) {
+      AddUpload(LocalPlan(scheme, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics), task);
+    }
     return RunOnOne(BulkMethod::kQuantize, task, sink, options);
   }
 
   absl::StatusOr<Tensor> Dequantize(const QuantizedTensorView& tensor, DataType dtype,
                                     const CallOptions& options) override {
     QUANTD_ASSIGN_OR_RETURN(const TensorTask task, DequantizeTask(tensor, dtype, options));
-    const auto plan = LocalPlan(tensor.scheme, Direction::kDequantize, dtype, tensor.shape, {});
+    std::optional<Plan> plan;
+    if (*task.values_bytes >= PlannedBytesMin()) {
+      plan = LocalPlan(tensor.scheme, Direction::kDequantize, dtype, tensor.shape, {});
+    }
     QUANTD_ASSIGN_OR_RETURN(MemoryResult result, RunIntoMemory(BulkMethod::kDequantize, task, plan, options));
     return ToTensor(tensor, dtype, std::move(result));
   }
@@ -248,6 +256,9 @@ class GrpcClient final : public Client {
     return plan.ok() ? std::optional(*std::move(plan)) : std::nullopt;
   }
 
+  // Smaller tensors are neither split nor kept: what the scheme makes of them need not be known here.
+  uint64_t PlannedBytesMin() const { return std::min(kUploadBytesMin, options_.part_bytes_min); }
+
   // Lets a tensor survive its connection where the server may have to keep something of it.
   static void AddUpload(const std::optional<Plan>& plan, TensorTask& task) {
     const bool nothing_to_keep = plan.has_value() && !plan->NeedsSpool();
@@ -355,8 +366,9 @@ class GrpcClient final : public Client {
   // `lease` must outlive it.
   RetryEnvironment RetryWorld(const ChannelPool::Lease& lease, absl::Time deadline, const CancelToken* cancel) const {
     return {.uniform =
-                [random = std::mt19937_64(std::random_device()())]() mutable {
-                  return std::uniform_real_distribution<double>()(random);
+                [random = std::optional<std::minstd_rand>()]() mutable {
+                  if (!random.has_value()) random.emplace(std::random_device()());  // most calls need none
+                  return std::uniform_real_distribution<double>()(*random);
                 },
             .sleep =
                 [this, cancel](absl::Duration duration) {
