@@ -76,40 +76,38 @@ class Oracles(unittest.TestCase):
         return json.loads(text)["tensors"]
 
     def each(self, shown):
-        for name, values in self.tensors.items():
-            with self.subTest(name):
-                yield name, values, shown[name]
+        return [(name, values, shown[name]) for name, values in self.tensors.items()]
 
     def test_min_max_and_absmax_are_exact(self):
-        for _, values, shown in self.each(self.shown(self.qcal, "minmax", "--asymmetric")):
+        for name, values, shown in self.each(self.shown(self.qcal, "minmax", "--asymmetric")):
             x = values.double().numpy()
-            self.assertEqual(shown["ranges"], [[x.min(), x.max()]])
-            self.assertEqual(shown["absmax"], numpy.abs(x).max())
+            self.assertEqual(shown["ranges"], [[x.min(), x.max()]], name)
+            self.assertEqual(shown["absmax"], numpy.abs(x).max(), name)
             observer = MinMaxObserver()
             observer(values.float())
-            self.assertEqual(shown["ranges"], [[observer.min_val.item(), observer.max_val.item()]])
+            self.assertEqual(shown["ranges"], [[observer.min_val.item(), observer.max_val.item()]], name)
 
     def test_channels_are_those_of_torchs_per_channel_observer(self):
-        for _, values, shown in self.each(self.shown(self.channels, "minmax", "--asymmetric")):
+        for name, values, shown in self.each(self.shown(self.channels, "minmax", "--asymmetric")):
             observer = PerChannelMinMaxObserver(ch_axis=1)
             observer(values.float())
             expected = torch.stack([observer.min_val, observer.max_val], dim=1)
-            self.assertTrue(torch.equal(torch.tensor(shown["ranges"]), expected))
+            self.assertTrue(torch.equal(torch.tensor(shown["ranges"]), expected), name)
 
     def test_scales_made_of_the_ranges_are_compressed_tensors_own(self):
         arguments = QuantizationArgs(num_bits=8, symmetric=False, strategy="tensor")
-        for _, values, shown in self.each(self.shown(self.qcal, "minmax", "--asymmetric")):
+        for name, values, shown in self.each(self.shown(self.qcal, "minmax", "--asymmetric")):
             low, high = (torch.tensor([end], dtype=values.dtype) for end in shown["ranges"][0])
             ours = calculate_qparams(low, high, arguments)
             theirs = calculate_qparams(values.amin().reshape(1), values.amax().reshape(1), arguments)
             for a, b in zip(ours, theirs):
-                self.assertTrue(torch.equal(a, b))
+                self.assertTrue(torch.equal(a, b), name)
 
     def test_percentiles_of_magnitudes_are_numpys_and_torchs(self):
         for percentile in PERCENTILES:
             for name, values, shown in self.each(self.shown(self.qcal, "percentile", "--percentile", str(percentile))):
                 low, high = shown["ranges"][0]
-                self.assertEqual(low, -high)
+                self.assertEqual(low, -high, name)
                 self.check(name, high, numpy.abs(values.double().numpy()), percentile / 100)
 
     def test_percentiles_of_both_ends_are_numpys_and_torchs(self):
@@ -128,20 +126,20 @@ class Oracles(unittest.TestCase):
             # Between two elements: each of them is within the resolution.
             below, above = numpy.quantile(flat, quantile, method="lower"), numpy.quantile(flat, quantile, method="higher")
             slack = RESOLUTION * max(abs(below), abs(above))
-            self.assertLessEqual(below - slack, got)
-            self.assertGreaterEqual(above + slack, got)
+            self.assertLessEqual(below - slack, got, name)
+            self.assertGreaterEqual(above + slack, got, name)
         else:
-            self.assertEqual(got, numpy.float32(exact))
+            self.assertEqual(got, numpy.float32(exact), name)
 
     def test_mse_is_within_one_percent_of_a_fine_grid(self):
         for element, symmetric in itertools.product(("int8", "int4"), (True, False)):
             bits = int(element[3:])
             flags = ["--target", element] + ([] if symmetric else ["--asymmetric"])
-            for _, values, shown in self.each(self.shown(self.qcal, "mse", *flags)):
+            for name, values, shown in self.each(self.shown(self.qcal, "mse", *flags)):
                 x = values.double().numpy().reshape(-1)
                 low, high = shown["ranges"][0]
                 best = min(self.error(x, a, b, bits, symmetric) for a, b in self.grid(x, symmetric))
-                self.assertLessEqual(self.error(x, low, high, bits, symmetric), 1.01 * best, element)
+                self.assertLessEqual(self.error(x, low, high, bits, symmetric), 1.01 * best, f"{name} {element}")
 
     @staticmethod
     def grid(x, symmetric):
