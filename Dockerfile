@@ -4,7 +4,7 @@ ARG BASE=docker.io/library/debian:12-slim
 
 FROM ${BASE} AS build
 RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      binutils cmake g++ libabsl-dev libcli11-dev libgrpc++-dev libgrpc-dev \
+      binutils cmake g++ libabsl-dev libcli11-dev libgrpc++-dev libgrpc-dev libpng-dev \
       libprotobuf-dev libre2-dev libspdlog-dev libtomlplusplus-dev ninja-build nlohmann-json3-dev protobuf-compiler \
       protobuf-compiler-grpc && \
     rm -rf /var/lib/apt/lists/*

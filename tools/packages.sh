@@ -5,7 +5,7 @@
 PYTHON_PACKAGES="ca-certificates python3 python3-pip"
 BUILD_PACKAGES="g++ cmake ninja-build libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
   libabsl-dev libspdlog-dev libgtest-dev libgmock-dev libre2-dev libcli11-dev
-  nlohmann-json3-dev libtomlplusplus-dev liblzma-dev $PYTHON_PACKAGES"
+  nlohmann-json3-dev libtomlplusplus-dev liblzma-dev libpng-dev $PYTHON_PACKAGES"
 FORMAT_PACKAGES="clang-format-19"
 LINT_PACKAGES="$FORMAT_PACKAGES clang-tidy-19 shellcheck git"
 FUZZ_PACKAGES="clang-19 libclang-rt-19-dev"
@@ -36,4 +36,16 @@ ensure_packages() {
 # ensure_python PURPOSE: python3 with pip, from apt unless there already.
 ensure_python() {
   python3 -m pip --version >/dev/null 2>&1 || ensure_packages "$1" "$PYTHON_PACKAGES"
+}
+
+# ensure_ecosystem: the libraries of tests/ecosystem, from PyPI into the virtual environment $peers.
+ensure_ecosystem() {
+  peers=.deps/peers
+  pins=tests/ecosystem/requirements.txt
+  cmp -s "$pins" "$peers/installed-ecosystem" && return 0
+  ensure_packages "the ecosystem's tests" "$PYTHON_PACKAGES python3-venv"
+  say "fetching torch and others from PyPI into $peers (some gigabytes)"
+  python3 -m venv "$peers"
+  "$peers/bin/pip" install --quiet --disable-pip-version-check -r "$pins"
+  cp "$pins" "$peers/installed-ecosystem"
 }

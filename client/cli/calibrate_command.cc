@@ -14,11 +14,13 @@
 #include "client/cli/calibration_report.h"
 #include "client/cli/drawn_histogram.h"
 #include "client/cli/human.h"
+#include "client/cli/png_histogram.h"
 #include "client/cli/qcal_file.h"
 #include "kernels/base/checked_math.h"
 #include "kernels/base/error.h"
 #include "kernels/base/status_macros.h"
 #include "kernels/scheme/plan.h"
+#include "server/calibration/range_words.h"
 #include "server/calibration/session_config.h"
 #include "server/conversion/printable.h"
 
@@ -28,6 +30,7 @@ namespace {
 using server::Quoted;
 
 constexpr char kQcalSuffix[] = ".qcal";
+constexpr char kPngSuffix[] = ".png";
 constexpr size_t kTerminalBins = 32;
 constexpr size_t kBarWidth = 50;
 constexpr size_t kPlotBins = 128;
@@ -58,8 +61,14 @@ absl::Status CheckArguments(const CalibrateArguments& arguments) {
   if (arguments.session_id.empty() && (!arguments.contribution_id.empty() || arguments.expected_contributions > 0)) {
     return UsageError("--contribution and --expect belong to a --session that others contribute to as well");
   }
+  const bool says_range = !arguments.range_method.empty() || !arguments.range_target.empty() ||
+                          arguments.percentile.has_value() || arguments.asymmetric;
+  if (says_range && (arguments.range_method.empty() || !arguments.show)) {
+    return UsageError("--percentile, --target and --asymmetric belong to --range-method, and that to --show");
+  }
   if (arguments.session_id.empty() && arguments.output_path.empty() && !arguments.show && arguments.plot_path.empty()) {
-    return UsageError("say what is to be done with it: --out FILE.qcal, --show, --plot FILE.svg or --session ID");
+    return UsageError(
+        "say what is to be done with it: --out FILE.qcal, --show, --plot FILE.svg (or .png) or --session ID");
   }
   return absl::OkStatus();
 }
@@ -167,12 +176,28 @@ absl::StatusOr<DrawnHistogram> Draw(const std::string& name, const TensorStatist
                                  " has no distribution to draw; calibrate with grouping=tensor, collect=distribution"));
 }
 
+// Of each tensor by the method that was asked for.
+absl::StatusOr<ShownRanges> RangesOf(const Calibration& calibration, const CalibrateArguments& arguments) {
+  ShownRanges ranges;
+  if (arguments.range_method.empty()) return ranges;
+  const auto request = server::ParseRangeWords(
+      {arguments.range_method, arguments.percentile, arguments.range_target, !arguments.asymmetric});
+  if (!request.ok()) return WithExitCode(request.status(), ExitCode::kUsage);
+  for (const auto& [name, statistics] : calibration.tensors) {
+    auto found = FindRanges(statistics, *request);
+    if (!found.ok()) return WithExitCode(found.status(), ExitCode::kUsage);
+    ranges.emplace(name, *std::move(found));
+  }
+  return ranges;
+}
+
 absl::Status Show(const Calibration& calibration, const CalibrateArguments& arguments, Environment& environment) {
+  QUANTD_ASSIGN_OR_RETURN(const ShownRanges ranges, RangesOf(calibration, arguments));
   if (arguments.json) {
-    environment.out << FormatJson(calibration);
+    environment.out << FormatJson(calibration, ranges);
     return absl::OkStatus();
   }
-  environment.out << FormatTable(calibration);
+  environment.out << FormatTable(calibration, ranges);
   if (arguments.shown_tensor.empty()) return absl::OkStatus();
   QUANTD_ASSIGN_OR_RETURN(const auto tensor, ShownTensor(calibration, arguments.shown_tensor));
   QUANTD_ASSIGN_OR_RETURN(const DrawnHistogram histogram, Draw(tensor.first, *tensor.second, kTerminalBins));
@@ -185,6 +210,10 @@ absl::Status Show(const Calibration& calibration, const CalibrateArguments& argu
 absl::Status Plot(const Calibration& calibration, const CalibrateArguments& arguments) {
   QUANTD_ASSIGN_OR_RETURN(const auto tensor, ShownTensor(calibration, arguments.shown_tensor));
   QUANTD_ASSIGN_OR_RETURN(const DrawnHistogram histogram, Draw(tensor.first, *tensor.second, kPlotBins));
+  if (absl::EndsWith(arguments.plot_path, kPngSuffix)) {
+    QUANTD_ASSIGN_OR_RETURN(const std::vector<std::byte> png, FormatPng(histogram));
+    return WriteWholeFile(arguments.plot_path, png);
+  }
   const std::string svg = FormatSvg(histogram, server::Printable(tensor.first));
   return WriteWholeFile(arguments.plot_path, std::as_bytes(std::span(svg)));
 }
@@ -239,7 +268,19 @@ void AddCalibrateCommand(CLI::App& app, ChosenCommand& chosen) {
   command->add_flag("--show", arguments->show, "Print a table of the tensors");
   command->add_option("--tensor", arguments->shown_tensor, "With --show or --plot: draw this tensor's histogram")
       ->type_name("NAME");
-  command->add_option("--plot", arguments->plot_path, "Draw a tensor's histogram into a file")->type_name("FILE.svg");
+  command
+      ->add_option("--range-method", arguments->range_method,
+                   "With --show: also the range to quantize with, by minmax, percentile, mse or entropy")
+      ->type_name("METHOD");
+  command->add_option("--percentile", arguments->percentile, "With --range-method percentile. Default: 99.99")
+      ->type_name("P");
+  command
+      ->add_option("--target", arguments->range_target,
+                   "With --range-method mse or entropy: the element whose errors count. Default: int8")
+      ->type_name("ELEMENT");
+  command->add_flag("--asymmetric", arguments->asymmetric, "With --range-method: both ends are free");
+  command->add_option("--plot", arguments->plot_path, "Draw a tensor's histogram into a file; a PNG has no words")
+      ->type_name("FILE.svg|FILE.png");
   AddCallOptions(*command, arguments->call);
   AddJsonFlag(*command, arguments->json);
   command->callback([arguments, &chosen] {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,10 @@ struct CalibrateArguments {
   std::string output_path;
   bool show = false;
   std::string shown_tensor;
+  std::string range_method;
+  std::string range_target;
+  std::optional<double> percentile;
+  bool asymmetric = false;
   std::string plot_path;
   CallArguments call;
   bool json = false;

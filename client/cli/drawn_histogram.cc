@@ -49,6 +49,13 @@ DrawnHistogram DrawHistogram(const TensorStatistics& statistics, size_t bins) {
   return drawn;
 }
 
+std::vector<double> BarHeights(const DrawnHistogram& histogram) {
+  const uint64_t largest = LargestOf(histogram);
+  std::vector<double> heights;
+  for (const uint64_t count : histogram.counts) heights.push_back(largest == 0 ? 0 : BarOf(count, largest));
+  return heights;
+}
+
 std::string FormatBars(const DrawnHistogram& histogram, size_t width) {
   // From empty to full, in eighths of a character.
   constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};

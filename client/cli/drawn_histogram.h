@@ -20,6 +20,9 @@ struct DrawnHistogram {
 // A bin of the statistics counts where its middle is.
 DrawnHistogram DrawHistogram(const TensorStatistics& statistics, size_t bins);
 
+// The bars' heights in all pictures: of each bin, from 0 to 1, as the logarithm of its count, so that outliers show.
+std::vector<double> BarHeights(const DrawnHistogram& histogram);
+
 // A line for each bin, with bars of at most `width` blocks as long as the logarithm of the count, so that outliers
 // show.
 std::string FormatBars(const DrawnHistogram& histogram, size_t width);

@@ -37,12 +37,16 @@ struct SmoothingSource {
   std::string activations;
   std::vector<std::string> weights;  // empty: the one of the header's name
   std::optional<double> alpha;
+
+  bool operator==(const SmoothingSource&) const = default;
 };
 
 // quantd.v1.ImportanceSource; without a session the client sends the array.
 struct ImportanceSource {
   std::string session_id;
   std::string activations;  // empty: the one of the header's name
+
+  bool operator==(const ImportanceSource&) const = default;
 };
 
 // quantd.v1.Contribution.

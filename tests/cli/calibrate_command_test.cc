@@ -124,11 +124,39 @@ TEST_F(CalibrateCommand, ShowsATableAndAHistogram) {
   EXPECT_EQ(tensor["absmax"], 4);
 }
 
+TEST_F(CalibrateCommand, ShowsTheRangeOfAMethod) {
+  std::vector<float> values(1000, 1.f);
+  values[0] = -1000.f;
+  MakeQcal("a", "w", values);
+  const std::vector<std::string> show = {"calibrate", Path("a.qcal"), "--show", "--json", "--range-method"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = show;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  ASSERT_EQ(Run(with({"minmax", "--asymmetric"})), ExitCode::kOk) << err_.str();
+  EXPECT_EQ(Json()["tensors"]["w"]["ranges"], nlohmann::json::parse("[[-1000.0, 1.0]]"));
+  ASSERT_EQ(Run(with({"percentile", "--percentile", "99"})), ExitCode::kOk) << err_.str();
+  EXPECT_LT(Json()["tensors"]["w"]["ranges"][0][1], 1.01);
+  EXPECT_EQ(Run(with({"guess"})), ExitCode::kUsage);
+  EXPECT_EQ(Run({"calibrate", Path("a.qcal"), "--show", "--target", "int4"}), ExitCode::kUsage);
+  ASSERT_EQ(Run({"calibrate", Path("a.qcal"), "--show", "--range-method", "minmax"}), ExitCode::kOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("-1000 to 1000"));
+}
+
 TEST_F(CalibrateCommand, DrawsAnSvg) {
   MakeQcal("a", "w<1>", {1, 2, 3});
   ASSERT_EQ(Run({"calibrate", Path("a.qcal"), "--plot", Path("w.svg")}), ExitCode::kOk) << err_.str();
   EXPECT_THAT(Contents("w.svg"), StartsWith("<svg xmlns="));
   EXPECT_THAT(Contents("w.svg"), HasSubstr("w&lt;1&gt;"));
+}
+
+TEST_F(CalibrateCommand, DrawsAPng) {
+  MakeQcal("a", "w", {1, 2, 3, 3, 3});
+  ASSERT_EQ(Run({"calibrate", Path("a.qcal"), "--plot", Path("w.png")}), ExitCode::kOk) << err_.str();
+  const std::string png = Contents("w.png");
+  EXPECT_THAT(png, StartsWith("\x89PNG\r\n\x1a\n"));
+  EXPECT_THAT(png, HasSubstr("IEND"));
 }
 
 TEST_F(CalibrateCommand, AFileThatIsNoneIsNamed) {

@@ -26,6 +26,7 @@ class FakeClient final : public Client {
     std::vector<uint64_t> shape;
     std::vector<std::string> segments;  // that Dequantize got
     CallOptions options;
+    std::vector<float> smoothing_factors, importance;
   };
 
   std::vector<Call> calls;
@@ -38,7 +39,14 @@ class FakeClient final : public Client {
 
   absl::StatusOr<Summary> Quantize(const TensorView& tensor, const SchemeRequest& scheme, SegmentSink& sink,
                                    const CallOptions& options) override {
-    calls.push_back({tensor.name, scheme, tensor.dtype, tensor.shape, {}, options});
+    calls.push_back({tensor.name,
+                     scheme,
+                     tensor.dtype,
+                     tensor.shape,
+                     {},
+                     options,
+                     {options.smoothing_factors.begin(), options.smoothing_factors.end()},
+                     {options.importance.begin(), options.importance.end()}});
     QUANTD_ASSIGN_OR_RETURN(const Scheme resolved, ResolveScheme(scheme));
     QUANTD_ASSIGN_OR_RETURN(const Plan plan,
                             MakePlan(resolved, Direction::kQuantize, tensor.dtype, tensor.shape, options.statistics));
@@ -47,7 +55,7 @@ class FakeClient final : public Client {
 
   absl::StatusOr<Summary> Dequantize(const QuantizedTensorView& tensor, DataType dtype, SegmentSink& sink,
                                      const CallOptions& options) override {
-    calls.push_back({tensor.name, tensor.scheme, dtype, tensor.shape, {}, options});
+    calls.push_back({tensor.name, tensor.scheme, dtype, tensor.shape, {}, options, {}, {}});
     for (const SegmentView& segment : tensor.segments) calls.back().segments.push_back(segment.name);
     QUANTD_ASSIGN_OR_RETURN(const Scheme resolved, ResolveScheme(tensor.scheme));
     QUANTD_ASSIGN_OR_RETURN(const Plan plan, MakePlan(resolved, Direction::kDequantize, dtype, tensor.shape));

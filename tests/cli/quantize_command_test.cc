@@ -31,6 +31,22 @@ class QuantizeCommand : public CommandTest {
     return names;
   }
 
+  // Of `w`'s 100 columns, each with the values 1 and 2.
+  void CalibrateColumns() {
+    const StatisticsConfig config{
+        .grouping = StatisticsGrouping::kChannel, .collection = StatisticsCollection::kImportance, .axis = -1};
+    const std::vector<uint64_t> shape = {2, 100};
+    auto statistics = TensorStatistics::Make(config, DataType::kFloat32, shape);
+    ASSERT_TRUE(statistics.ok()) << statistics.status();
+    std::vector<float> values(200, 1.0f);
+    std::fill(values.begin() + 100, values.end(), 2.0f);
+    statistics->Add(0, std::as_bytes(std::span(values)));
+    Calibration calibration{.config = config, .tensors = {}};
+    calibration.tensors.emplace("w", *std::move(statistics));
+    const std::vector<std::byte> bytes = ToQcal(calibration);
+    WriteFile(Path("columns.qcal"), std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  }
+
   void ExpectNoOutput() { EXPECT_THAT(folder_.Names(), Not(::testing::Contains(HasSubstr("out")))); }
 };
 
@@ -327,6 +343,47 @@ TEST_F(QuantizeCommand, SumsUpAsJson) {
   EXPECT_DOUBLE_EQ(tensor["gb_per_s"], 400e-9);
   EXPECT_THAT(Json()["copied"], UnorderedElementsAre("b", "ids"));
   EXPECT_EQ(Json()["output_file_bytes"], std::filesystem::file_size(Path("out")));
+}
+
+// `count` float32 from `first` on, as a file has them.
+std::string Floats(float first, size_t count) {
+  std::string bytes;
+  for (size_t i = 0; i < count; ++i) {
+    const float value = first + static_cast<float>(i);
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  }
+  return bytes;
+}
+
+TEST_F(QuantizeCommand, SendsTheSmoothingFactorsOfEachTensorOrOfAll) {
+  MakeFile("factors", {{"w", "F32", {100}, Floats(1, 100)}, {"smoothing_factors", "F32", {3}, Floats(7, 3)}});
+  ASSERT_EQ(Quantize({"--smoothing-factors", Path("factors")}), ExitCode::kOk) << err_.str();
+  for (const FakeClient::Call& call : client_->calls) {
+    EXPECT_EQ(call.smoothing_factors.size(), call.name == "w" ? 100u : 3u);
+    EXPECT_EQ(call.smoothing_factors.front(), call.name == "w" ? 1 : 7);
+  }
+}
+
+TEST_F(QuantizeCommand, SendsTheImportanceOfACalibrationsChannels) {
+  CalibrateColumns();
+  ASSERT_EQ(Run({"quantize", Path("in"), Path("out"), "--scheme", "int8", "--set", "range=mse", "--include", "^w$",
+                 "--importance", Path("columns.qcal")}),
+            ExitCode::kOk)
+      << err_.str();
+  ASSERT_EQ(client_->calls.size(), 1u);
+  EXPECT_EQ(client_->calls[0].importance, std::vector<float>(100, 2.5f));  // (1 + 4) / 2
+}
+
+TEST_F(QuantizeCommand, RefusesFactorsThatDoNotFit) {
+  MakeFile("factors", {{"w", "F32", {99}, Floats(1, 99)}});
+  EXPECT_EQ(Quantize({"--include", "^w$", "--smoothing-factors", Path("factors")}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("99"));
+  EXPECT_EQ(Quantize({"--include", "^b$", "--smoothing-factors", Path("factors")}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("choose with --include"));
+  MakeFile("columns", {{"w", "F32", {100}, Floats(1, 100)}});
+  EXPECT_EQ(Quantize({"--include", "^w$", "--importance", Path("columns")}), ExitCode::kUsage);
+  EXPECT_THAT(err_.str(), HasSubstr("range=mse"));
+  ExpectNoOutput();
 }
 
 }  // namespace

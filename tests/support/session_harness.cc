@@ -21,7 +21,8 @@ using server::TensorRequest;
 namespace {
 
 Plan PlanOf(Direction direction, const TensorRequest& request) {
-  return PlanOrDie(request.scheme, direction, request.dtype, request.shape, request.known);
+  return PlanOrDie(request.scheme, direction, request.dtype, request.shape, request.known,
+                   {request.smoothing.has_value(), request.importance.has_value()});
 }
 
 UnitRange UnitsOf(const Plan& plan, const TensorRequest& request) {
@@ -68,7 +69,7 @@ void SplitData(std::mt19937_64& random, RequestFrame& frame) {
 TensorInput QuantizeInput(const TensorRequest& request, const Bytes& values) {
   const Plan plan = PlanOf(Direction::kQuantize, request);
   const UnitRange units = UnitsOf(plan, request);
-  const auto [begin, end] = plan.BytesOf(plan.passes[0].inputs[0], units.begin, units.end);
+  const auto [begin, end] = plan.BytesOf(plan.passes[0].inputs.back(), units.begin, units.end);
   return {request, {CutPart("values", values, begin, end)}};
 }
 
@@ -272,6 +273,7 @@ server::SessionEnvironment SessionServer::Environment(const server::Principal& p
           .clock = clock,
           .submit = [this](const server::Turn&, std::function<void()> work) { executor.Submit(std::move(work)); },
           .devices = options.devices,
+          .start_job = options.start_job,
           .principal = principal,
           .uploads = &uploads};
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -117,6 +118,7 @@ struct SessionServerOptions {
   server::Limits limits;
   Backend* backend = nullptr;  // default: the CPU's
   server::DevicePool* devices = nullptr;
+  std::function<absl::StatusOr<std::unique_ptr<server::StreamJob>>(const server::TensorRequest&)> start_job;
   server::SpoolFileOps spool_ops = server::SpoolFileOps::Real();
   uint64_t spool_memory_bytes_max = 1 << 20;
 };

@@ -223,5 +223,33 @@ TEST(UnitsOf, RefusesAPartOfATensorWhoseOffsetIsStillToBeComputed) {
   EXPECT_TRUE(UnitsOf(MakeDequantize(kNested, {64 * 256 * 2}), 64 * 256, 64 * 256 * 2).ok());
 }
 
+TEST(ChannelArraysOfAPlan, AreInputsOfTheWholeTensorBeforeTheValues) {
+  const Scheme searched = *ResolveScheme({"int4", {{"range", "mse"}}, 0});
+  const auto plan = MakePlan(searched, Direction::kQuantize, DataType::kFloat16, std::vector<uint64_t>{2, 3, 256}, {},
+                             {.smoothing_factors = true, .importance = true});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(Names(plan->WireInputs()), ElementsAre("smoothing_factors", "importance", "values"));
+  const SegmentLayout& factors = plan->passes[0].inputs[0];
+  EXPECT_EQ(factors.dtype, DataType::kFloat32);
+  EXPECT_THAT(factors.shape, ElementsAre(256));
+  EXPECT_TRUE(factors.whole_tensor());
+  EXPECT_TRUE(plan->IsForCpuOnly());
+}
+
+TEST(ChannelArraysOfAPlan, AreRefusedWhereTheyMeanNothing) {
+  const std::vector<uint64_t> shape = {2, 256};
+  const auto refusal = [&](Direction direction, const ChannelArrays& arrays) {
+    return Refusal(MakePlan(kFlat, direction, DataType::kFloat32, shape, {}, arrays).status(),
+                   reason::kUnusedStatistic);
+  };
+  EXPECT_THAT(refusal(Direction::kQuantize, {.importance = true}), HasSubstr("range=mse"));
+  EXPECT_THAT(refusal(Direction::kDequantize, {.smoothing_factors = true}), HasSubstr("Quantize"));
+  const std::vector<uint64_t> wide = {1, kChannelsMax + 1};
+  EXPECT_THAT(
+      Refusal(MakePlan(kFlat, Direction::kQuantize, DataType::kFloat32, wide, {}, {.smoothing_factors = true}).status(),
+              reason::kInvalidShape),
+      HasSubstr("262144"));
+}
+
 }  // namespace
 }  // namespace quantd

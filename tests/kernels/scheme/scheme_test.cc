@@ -152,5 +152,14 @@ TEST(BitsPerElement, CountsTheScales) {
   EXPECT_DOUBLE_EQ(BitsPerElement(ResolveScheme({"bnb-int8", {}, 0}).value()), 8);
 }
 
+TEST(RangeOverride, IsForTheIntegerPresetsAndNotForOneRangeOfTheTensor) {
+  EXPECT_EQ(ResolveScheme({"int8", {}, 0})->range, RangeChoice::kMinmax);
+  EXPECT_EQ(ResolveScheme({"int4-asym", {{"range", "mse"}}, 0})->range, RangeChoice::kMse);
+  const auto whole = ResolveScheme({"int8", {{"range", "mse"}, {"grouping", "tensor"}}, 0});
+  EXPECT_EQ(DetailsOf(whole.status()).reason, reason::kInvalidOverride);
+  EXPECT_EQ(DetailsOf(whole.status()).metadata.front().second, "range");
+  EXPECT_FALSE(ResolveScheme({"bnb-nf4", {{"range", "minmax"}}, 0}).ok());
+}
+
 }  // namespace
 }  // namespace quantd
