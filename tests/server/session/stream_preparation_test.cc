@@ -25,7 +25,7 @@ class StreamPreparation : public ::testing::Test {
     SessionServerOptions options{.limits = testing::SmallLimits()};
     options.start_job = [this](const TensorRequest& request) {
       return TensorJob::Start(request, Direction::kQuantize, server_->options.limits, server_->spool_budget,
-                              server_->clock, preparation_);
+                              server_->clock, {}, preparation_);
     };
     server_.emplace(std::move(options));
     stream_.emplace(*server_);
