@@ -64,46 +64,69 @@ class FusedDecoder {
 
   __device__ explicit FusedDecoder(const DeviceFusedDecodeJob& job) : job_(job), levels_(job.code_xor) {}
 
-  struct Piece {
-    uint64_t begin;
-    uint64_t codes;
-    float scale;
-    float zero;
+  // Those of a thread.
+  struct Pieces {
+    uint64_t begins[kPieces];
+    bool are_there[kPieces];
+    uint64_t codes[kPieces];
+    float scales[kPieces];
+    float zeros[kPieces];  // with the bias of the levels
   };
 
-  __device__ Piece Load(const FusedDecodeGeometry& geometry, uint64_t begin) const {
-    Piece piece{begin, LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8), job_.scale, Biased(job_.zero)};
-    if (job_.method == ScaleMethod::kNone) return piece;
-    const uint32_t run = RunOfChunk(geometry, static_cast<uint32_t>(begin / kChunkElements));
-    if (Format::kKind == ElementKind::kLevels && job_.nested.codes != nullptr) {
-      piece.scale = DecodeNestedScale(job_.nested.code, static_cast<uint32_t>(job_.nested.codes[run]),
-                                      __ldg(job_.nested.scales + run / kNestedBlockScales), job_.nested.offset);
-      return piece;
+  // All codes are fetched before the first scale is waited for, and so are all scales and zero points.
+  __device__ Pieces Load(const FusedDecodeGeometry& geometry, uint64_t first, uint64_t distance) const {
+    Pieces pieces;
+    uint32_t runs[kPieces];
+#pragma unroll
+    for (uint32_t i = 0; i < kPieces; ++i) {
+      pieces.begins[i] = first + i * distance;
+      pieces.are_there[i] = pieces.begins[i] < geometry.elements;
+      const uint64_t begin = pieces.are_there[i] ? pieces.begins[i] : 0;
+      pieces.codes[i] = LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8);
+      runs[i] = static_cast<uint32_t>(begin / kChunkElements);
+      pieces.scales[i] = job_.scale;
+      pieces.zeros[i] = Biased(job_.zero);
     }
-    piece.scale = RestoreRunScale(job_.method, job_.rounding, job_.stored, run, job_.parameters);
-    if constexpr (Format::kKind == ElementKind::kInteger) {
-      if (job_.packed_zeros != nullptr) piece.zero = Biased(PackedZero(geometry, run));
-      if (job_.zero_points != nullptr) piece.zero = Biased(static_cast<float>(job_.zero_points[run]));
-    }
-    return piece;
+    if (job_.method == ScaleMethod::kNone) return pieces;
+#pragma unroll
+    for (uint32_t& run : runs) run = RunOfChunk(geometry, run);
+    LoadZeros(geometry, runs, pieces.zeros);
+    LoadScales(runs, pieces.scales);
+    return pieces;
   }
 
-  __device__ void Store(const Piece& piece, bool is_there) const {
-    float values[kPieceElements];
-    levels_.Decode(piece.codes, values);
+  __device__ void Store(const Pieces& pieces) const {
 #pragma unroll
-    for (float& value : values) value = Value(value, piece);
-    if (!is_there) return;
-    if constexpr (kRestore == Restore::kMultiplyFtz) {
-      // Only then can a product be a subnormal, which is flushed.
-      if (fabsf(piece.scale) < 0x1p-100f && piece.scale != 0) {
-        return DecodeExactly(job_, piece.begin, piece.scale);
-      }
-    }
-    StoreNarrowed<Values>(values, job_.values + piece.begin * sizeof(Bits));
+    for (uint32_t i = 0; i < kPieces; ++i) Store(pieces, i);
   }
 
  private:
+  __device__ void LoadScales(const uint32_t (&runs)[kPieces], float (&scales)[kPieces]) const {
+    if (Format::kKind == ElementKind::kLevels && job_.nested.codes != nullptr) {
+#pragma unroll
+      for (uint32_t i = 0; i < kPieces; ++i) {
+        scales[i] = DecodeNestedScale(job_.nested.code, static_cast<uint32_t>(job_.nested.codes[runs[i]]),
+                                      __ldg(job_.nested.scales + runs[i] / kNestedBlockScales), job_.nested.offset);
+      }
+      return;
+    }
+    RestoreRunScales(job_.method, job_.rounding, job_.stored, runs, job_.parameters, scales);
+  }
+
+  __device__ void LoadZeros(const FusedDecodeGeometry& geometry, const uint32_t (&runs)[kPieces],
+                            float (&zeros)[kPieces]) const {
+    if constexpr (Format::kKind == ElementKind::kInteger) {
+      if (job_.packed_zeros != nullptr) {
+#pragma unroll
+        for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(PackedZero(geometry, runs[i]));
+      }
+      if (job_.zero_points != nullptr) {
+#pragma unroll
+        for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(static_cast<float>(job_.zero_points[runs[i]]));
+      }
+    }
+  }
+
   __device__ float PackedZero(const FusedDecodeGeometry& geometry, uint32_t run) const {
     const uint32_t row = geometry.row_runs.Quotient(run);
     const uint32_t word =
@@ -116,10 +139,24 @@ class FusedDecoder {
     return zero;
   }
 
-  __device__ static float Value(float level, const Piece& piece) {
-    if constexpr (Format::kKind == ElementKind::kInteger) level -= piece.zero;
-    if constexpr (kRestore == Restore::kLlmInt8) return level * piece.scale * kLlmInt8Step;
-    return level * piece.scale;
+  __device__ void Store(const Pieces& pieces, uint32_t i) const {
+    const float scale = pieces.scales[i];
+    float values[kPieceElements];
+    levels_.Decode(pieces.codes[i], values);
+#pragma unroll
+    for (float& value : values) value = Value(value, scale, pieces.zeros[i]);
+    if (!pieces.are_there[i]) return;
+    if constexpr (kRestore == Restore::kMultiplyFtz) {
+      // Only then can a product be a subnormal, which is flushed.
+      if (fabsf(scale) < 0x1p-100f && scale != 0) return DecodeExactly(job_, pieces.begins[i], scale);
+    }
+    StoreNarrowed<Values>(values, job_.values + pieces.begins[i] * sizeof(Bits));
+  }
+
+  __device__ static float Value(float level, float scale, float zero) {
+    if constexpr (Format::kKind == ElementKind::kInteger) level -= zero;
+    if constexpr (kRestore == Restore::kLlmInt8) return level * scale * kLlmInt8Step;
+    return level * scale;
   }
 
   __device__ static __noinline__ void DecodeExactly(const DeviceFusedDecodeJob& job, uint64_t begin, float scale) {
@@ -140,17 +177,8 @@ __global__ void __launch_bounds__(kBlockThreads)
   using Decoder = FusedDecoder<kRestore, Format, Values>;
   const Decoder decoder(job);
   const uint32_t lane = threadIdx.x % 32;
-  const uint64_t warp_begin = (ThreadIndex() - lane) * kChunkElements;
-  typename Decoder::Piece pieces[Decoder::kPieces];
-  bool is_there[Decoder::kPieces];
-#pragma unroll
-  for (uint32_t i = 0; i < Decoder::kPieces; ++i) {
-    const uint64_t begin = warp_begin + (i * 32 + lane) * Decoder::kPieceElements;
-    is_there[i] = begin < geometry.elements;
-    pieces[i] = decoder.Load(geometry, is_there[i] ? begin : 0);
-  }
-#pragma unroll
-  for (uint32_t i = 0; i < Decoder::kPieces; ++i) decoder.Store(pieces[i], is_there[i]);
+  const uint64_t first = (ThreadIndex() - lane) * kChunkElements + lane * Decoder::kPieceElements;
+  decoder.Store(decoder.Load(geometry, first, 32 * Decoder::kPieceElements));
 }
 
 template <Restore kRestore, class Format, class Values>

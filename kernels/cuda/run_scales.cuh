@@ -63,24 +63,37 @@ __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const Ru
   }
 }
 
-// The scale of run `run` as a float.
-__device__ inline float RestoreRunScale(ScaleMethod method, DataType rounding, const std::byte* stored, uint64_t run,
-                                        const ScaleParameters& parameters) {
+// The scales of some runs as floats. What the whole launch has in common is found out once, so that all of them are
+// fetched before the first is waited for.
+template <uint32_t kCount>
+__device__ void RestoreRunScales(ScaleMethod method, DataType rounding, const std::byte* stored,
+                                 const uint32_t (&runs)[kCount], const ScaleParameters& parameters,
+                                 float (&scales)[kCount]) {
+  const auto restore = [&](const auto* scale_bits, const auto& from_bits) {
+#pragma unroll
+    for (uint32_t i = 0; i < kCount; ++i) scales[i] = from_bits(scale_bits[runs[i]]);
+  };
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(stored);
+  const auto* const halves = reinterpret_cast<const uint16_t*>(stored);
   switch (method) {
     case ScaleMethod::kCompressedTensorsNvfp4:
-      return DeviceNvfp4<Float32Scale>::Restore(static_cast<uint32_t>(stored[run]), parameters);
+      return restore(bytes, [&](uint32_t bits) { return DeviceNvfp4<Float32Scale>::Restore(bits, parameters); });
     case ScaleMethod::kCompressedTensorsMx:
     case ScaleMethod::kMxFloor:
     case ScaleMethod::kMxCeil:
     case ScaleMethod::kMxEven:
     case ScaleMethod::kMxRceil:
-      return DecodeE8m0(static_cast<uint32_t>(stored[run]));
+      return restore(bytes, [](uint32_t bits) { return DecodeE8m0(bits); });
     default:
       break;
   }
-  if (rounding == DataType::kFloat32) return reinterpret_cast<const float*>(stored)[run];
-  const uint16_t bits = reinterpret_cast<const uint16_t*>(stored)[run];
-  return rounding == DataType::kFloat16 ? DeviceFloat16Scale::FromBits(bits) : DeviceBFloat16Scale::FromBits(bits);
+  if (rounding == DataType::kFloat32) {
+    return restore(reinterpret_cast<const float*>(stored), [](float scale) { return scale; });
+  }
+  if (rounding == DataType::kFloat16) {
+    return restore(halves, [](uint16_t bits) { return DeviceFloat16Scale::FromBits(bits); });
+  }
+  restore(halves, [](uint16_t bits) { return DeviceBFloat16Scale::FromBits(bits); });
 }
 
 }  // namespace
