@@ -43,6 +43,10 @@ class ThreadedIo final : public StreamIo {
       (this->*call)(session);
     }
     session.Detach();
+    // As a transport does with what it will not send: others wait for the slots in it.
+    std::deque<ResponseFrame> unsent;
+    absl::MutexLock lock(&mutex_);
+    unsent.swap(written_);
   }
 
   const absl::Status& status() const { return *finished_; }
