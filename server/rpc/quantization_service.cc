@@ -245,7 +245,8 @@ class Service final : public QuantizationService, private GrpcService {
         devices_.get(),
         [this, method, principal](const TensorRequest& request) { return StartJob(method, principal, request); },
         principal,
-        DeadlineOf(rpc, clock_)};
+        DeadlineOf(rpc, clock_),
+        &uploads_};
     return new BulkReactor({NameOf(method), rpc, accept_constants_, clock_, log_, open_sessions_}, environment,
                            std::move(principal), *std::move(ticket));
   }

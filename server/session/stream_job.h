@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -65,8 +66,8 @@ class StreamJob {
   virtual void Cancel() = 0;
   // Cancels because the stream is lost: what another stream can go on with is kept, also of a job that is done.
   virtual void Suspend() { Cancel(); }
-  // Suspend would keep something.
-  virtual bool resumable() const { return false; }
+  // Of what Suspend keeps; empty: nothing.
+  virtual std::string upload_id() const { return ""; }
   // Another stream waits for that.
   virtual bool superseded() const { return false; }
 

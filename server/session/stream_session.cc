@@ -287,10 +287,6 @@ void StreamSession::Pump() {
 }
 
 void StreamSession::GiveUpUploads() {
-  if (finished_upload_ != nullptr && finished_upload_->superseded()) {
-    finished_upload_->Suspend();
-    finished_upload_ = nullptr;
-  }
   const bool superseded = std::any_of(tensors_.begin(), tensors_.end(), [](const Tensor& tensor) {
     return tensor.job != nullptr && tensor.job->superseded();
   });
@@ -455,9 +451,10 @@ bool StreamSession::CollectFrom(Tensor& tensor) {
   if (frame.summary->device.empty()) frame.summary->device = std::string(environment_.backend.name());
   ++totals_.tensors_done;
   AddTimes(*frame.summary);
-  if (tensor.job->resumable()) {
+  if (std::string upload_id = tensor.job->upload_id(); !upload_id.empty()) {
     ForgetFinishedUpload();
-    finished_upload_ = std::move(tensor.job);
+    finished_upload_ = std::move(upload_id);
+    tensor.job->Suspend();
   }
   return true;
 }
@@ -528,8 +525,10 @@ void StreamSession::EndStream(absl::Status status) {
 }
 
 void StreamSession::ForgetFinishedUpload() {
-  if (finished_upload_ != nullptr) finished_upload_->Cancel();
-  finished_upload_ = nullptr;
+  if (!finished_upload_.empty() && environment_.uploads != nullptr) {
+    environment_.uploads->Forget(environment_.principal, finished_upload_);
+  }
+  finished_upload_.clear();
 }
 
 void StreamSession::DropTensors() {
@@ -539,8 +538,6 @@ void StreamSession::DropTensors() {
     AddTimes(tensor.job->Summary());
     ++totals_.tensors_failed;
   }
-  if (finished_upload_ != nullptr) finished_upload_->Suspend();
-  finished_upload_ = nullptr;
   tensors_.clear();
   frame_.reset();
   slot_ = nullptr;

@@ -68,7 +68,7 @@ struct SessionEnvironment {
   std::function<absl::StatusOr<std::unique_ptr<StreamJob>>(const TensorRequest&)> start_job;
   Principal principal;
   absl::Time deadline = absl::InfiniteFuture();  // of the whole stream
-  UploadStore* uploads = nullptr;                // of TensorJob::Start; null: nothing survives a stream
+  UploadStore* uploads = nullptr;                // where jobs keep what survives a stream; null: nothing does
 };
 
 // For the log line.
@@ -171,8 +171,9 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   // Work.
   std::deque<Tensor> tensors_ ABSL_GUARDED_BY(mutex_);  // the first one's results are next; the last one receives
-  // An upload whose summary may be lost: until the client's half-close says that it has come, or the next tensor comes.
-  std::unique_ptr<StreamJob> finished_upload_ ABSL_GUARDED_BY(mutex_);
+  // Id of an upload whose summary may be lost: until the client's half-close says that it has come, or the next tensor
+  // comes. Empty: none.
+  std::string finished_upload_ ABSL_GUARDED_BY(mutex_);
   RegionAllocator regions_ ABSL_GUARDED_BY(mutex_);
   SlotPtr slot_ ABSL_GUARDED_BY(mutex_);  // came for a region and waits to be used
   bool waiting_for_slot_ ABSL_GUARDED_BY(mutex_) = false;

@@ -186,7 +186,7 @@ AcceptInfo TensorJob::Accept() const {
   accept.batch_elements =
       std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
       plan_->unit_elements;
-  accept.upload_kept = resumable();
+  accept.upload_kept = upload_ != nullptr;
   return accept;
 }
 
@@ -462,6 +462,7 @@ void TensorJob::GiveBack(Run& run) {
     return FinishPreparation();
   }
   run.done = true;
+  run.spool = nullptr;  // with it the lease of an upload, for whoever computed it may keep the run for a while
   --runs_computing_;
 }
 

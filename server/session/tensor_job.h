@@ -75,7 +75,7 @@ class TensorJob final : public StreamJob {
   bool needs_no_more_memory() const override;
   void Cancel() override;
   void Suspend() override;
-  bool resumable() const override { return upload_ != nullptr; }
+  std::string upload_id() const override { return upload_ != nullptr ? request_.upload->id : ""; }
   bool superseded() const override { return upload_ != nullptr && upload_->superseded(); }
   // `device`: in alphabetical order "cpu", "gpu", "cpu+gpu".
   SummaryInfo Summary() const override;

@@ -160,6 +160,15 @@ UploadStore::Parked UploadStore::TakeLocked(Entries::iterator parked) {
   return taken;
 }
 
+void UploadStore::Forget(const Principal& principal, const std::string& id) {
+  Dropped dropped;
+  absl::MutexLock lock(&mutex_);
+  const auto found = entries_.find({principal.name, id});
+  if (found == entries_.end() || !found->second.parked.has_value()) return;
+  dropped.push_back(TakeLocked(found));
+  entries_.erase(found);
+}
+
 bool UploadStore::DropOne() {
   Dropped dropped;
   absl::MutexLock lock(&mutex_);

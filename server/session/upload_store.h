@@ -91,6 +91,8 @@ class UploadStore {
   // - UPLOAD_BUSY, UNAVAILABLE: its last stream is not yet over. That stream is superseded: try again soon.
   absl::StatusOr<std::shared_ptr<Lease>> Resume(const Principal& principal, const TensorRequest& request);
 
+  // What is parked under this id is not needed any more. Has no effect on what a stream has.
+  void Forget(const Principal& principal, const std::string& id);
   // Forgets a parked upload, for spools that are needed now: the oldest of the principal that has most bytes here.
   // False if there is none.
   bool DropOne();

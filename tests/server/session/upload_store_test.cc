@@ -85,6 +85,18 @@ TEST_F(UploadStoreTest, WhatIsForgottenAfterItWasResumedIsGone) {
   EXPECT_EQ(ReasonOfResume(kAnn, kId), reason::kUploadUnknown);
 }
 
+TEST_F(UploadStoreTest, ForgetsWhatIsParkedAndNotWhatAStreamHas) {
+  Park(kAnn, kId, 100);
+  store_.Forget(kBob, kId);
+  EXPECT_TRUE(IsParked(kAnn, kId));
+  const auto resumed = store_.Resume(kAnn, Request(kId, true));
+  store_.Forget(kAnn, kId);
+  EXPECT_EQ(ReasonOfResume(kAnn, kId), reason::kUploadBusy);
+  Park(kAnn, "ann-0000000000002", 100);
+  store_.Forget(kAnn, "ann-0000000000002");
+  EXPECT_EQ(ReasonOfResume(kAnn, "ann-0000000000002"), reason::kUploadUnknown);
+}
+
 TEST_F(UploadStoreTest, BelongsToItsPrincipal) {
   Park(kAnn, kId, 100);
   EXPECT_EQ(ReasonOfResume(kBob, kId), reason::kUploadUnknown);
