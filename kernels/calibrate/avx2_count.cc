@@ -113,6 +113,9 @@ constinit const CountKernels kAvx2CountKernels = {
     "avx2",
     {SimdRun<Avx2CountLanes, Float32Values>, SimdRun<Avx2CountLanes, Float16Values>,
      SimdRun<Avx2CountLanes, BFloat16Values>},
+    {RunByRun<Float32Values, SimdRun<Avx2CountLanes, Float32Values>>,
+     RunByRun<Float16Values, SimdRun<Avx2CountLanes, Float16Values>>,
+     RunByRun<BFloat16Values, SimdRun<Avx2CountLanes, BFloat16Values>>},
     {SimdColumns<Avx2CountLanes, Float32Values>, SimdColumns<Avx2CountLanes, Float16Values>,
      SimdColumns<Avx2CountLanes, BFloat16Values>},
     SimdLowSquares<Avx2CountLanes>};

@@ -83,6 +83,20 @@ struct Avx512CountLanes {
         _mm512_castsi512_si128(MinUnsigned<Bits>(halves, _mm512_shuffle_i64x2(halves, halves, 0xb1))));
   }
 
+  // Each register's own.
+  template <class Bits>
+  static void HighestSignedOfFour(Register a, Register b, Register c, Register d, Bits (&found)[4]) {
+    Spread(OfFour<Bits, MaxSigned<Bits>>(a, b, c, d), found);
+  }
+  template <class Bits>
+  static void HighestUnsignedOfFour(Register a, Register b, Register c, Register d, Bits (&found)[4]) {
+    Spread(OfFour<Bits, MaxUnsigned<Bits>>(a, b, c, d), found);
+  }
+  template <class Bits>
+  static void LowestUnsignedOfFour(Register a, Register b, Register c, Register d, Bits (&found)[4]) {
+    Spread(OfFour<Bits, MinUnsigned<Bits>>(a, b, c, d), found);
+  }
+
   // Of 32-bit lanes; the Wide ones of 64-bit lanes.
   static Register And(Register a, Register b) { return _mm512_and_si512(a, b); }
   static Register Add(Register a, Register b) { return _mm512_add_epi32(a, b); }
@@ -102,6 +116,30 @@ struct Avx512CountLanes {
   static bool AnyNegativeWhereNonzero(Register a, Register where) {
     return _mm512_mask_cmplt_epi32_mask(_mm512_test_epi32_mask(where, where), a, _mm512_setzero_si512()) != 0;
   }
+
+ private:
+  using Choose = Register (*)(Register a, Register b);  // a lambda would not be of this target
+
+  // Lanes of half as many registers.
+  template <Choose kChoose>
+  static Register Halved(Register a, Register b) {
+    return kChoose(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+  }
+  // A quarter for each register, whose lanes all are the choice of that register's lanes.
+  template <class Bits, Choose kChoose>
+  static Register OfFour(Register a, Register b, Register c, Register d) {
+    Register quarters = Halved<kChoose>(Halved<kChoose>(a, b), Halved<kChoose>(c, d));
+    quarters = kChoose(quarters, _mm512_shuffle_epi32(quarters, _MM_PERM_BADC));
+    quarters = kChoose(quarters, _mm512_shuffle_epi32(quarters, _MM_PERM_CDAB));
+    if constexpr (sizeof(Bits) == 2) quarters = kChoose(quarters, _mm512_rol_epi32(quarters, 16));
+    return quarters;
+  }
+  template <class Bits>
+  static void Spread(Register quarters, Bits (&found)[4]) {
+    alignas(64) Bits lanes[kBytes / sizeof(Bits)];
+    Store(lanes, quarters);
+    for (size_t i = 0; i < 4; ++i) found[i] = lanes[i * 16 / sizeof(Bits)];
+  }
 };
 
 }  // namespace
@@ -110,6 +148,8 @@ constinit const CountKernels kAvx512CountKernels = {
     "avx512",
     {SimdRun<Avx512CountLanes, Float32Values>, SimdRun<Avx512CountLanes, Float16Values>,
      SimdRun<Avx512CountLanes, BFloat16Values>},
+    {SimdRuns<Avx512CountLanes, Float32Values>, SimdRuns<Avx512CountLanes, Float16Values>,
+     SimdRuns<Avx512CountLanes, BFloat16Values>},
     {SimdColumns<Avx512CountLanes, Float32Values>, SimdColumns<Avx512CountLanes, Float16Values>,
      SimdColumns<Avx512CountLanes, BFloat16Values>},
     SimdLowSquares<Avx512CountLanes>};

@@ -9,6 +9,8 @@ namespace quantd {
 constinit const CountKernels kBaselineCountKernels = {
     "scalar",
     {PortableRun<Float32Values>, PortableRun<Float16Values>, PortableRun<BFloat16Values>},
+    {RunByRun<Float32Values, PortableRun<Float32Values>>, RunByRun<Float16Values, PortableRun<Float16Values>>,
+     RunByRun<BFloat16Values, PortableRun<BFloat16Values>>},
     {PortableColumns<Float32Values>, PortableColumns<Float16Values>, PortableColumns<BFloat16Values>},
     PortableLowSquares};
 

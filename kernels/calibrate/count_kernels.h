@@ -31,6 +31,8 @@ struct ColumnArrays {
 // Counts `count` values into `extremes` too, which are widened: sign-extended, zero-extended, and all 32 bits set where
 // there is no value.
 using RunFunction = void (*)(const std::byte* values, uint64_t count, Extremes& extremes);
+// The same of each of `runs` adjoining runs, of `run_elements` values each.
+using RunsFunction = void (*)(const std::byte* values, uint64_t run_elements, uint64_t runs, Extremes* extremes);
 // `rows` rows of `columns` values, `row_elements` from one row's begin to the next one's.
 using ColumnsFunction = void (*)(const std::byte* values, uint64_t rows, uint64_t columns, uint64_t row_elements,
                                  const ColumnArrays& arrays);
@@ -50,6 +52,7 @@ using LowSquaresFunction = void (*)(const std::byte* values, uint64_t count, uin
 struct CountKernels {
   std::string_view target;  // as of CpuTargets()
   std::array<RunFunction, 3> run;
+  std::array<RunsFunction, 3> runs;
   std::array<ColumnsFunction, 3> columns;
   LowSquaresFunction low_squares;
 };

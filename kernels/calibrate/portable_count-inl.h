@@ -33,6 +33,13 @@ void PortableRun(const std::byte* values, uint64_t count, Extremes& extremes) {
   }
 }
 
+// One run after another, for targets that gain nothing by several at once.
+template <class Values, RunFunction kRun>
+void RunByRun(const std::byte* values, uint64_t run_elements, uint64_t runs, Extremes* extremes) {
+  const uint64_t run_bytes = run_elements * sizeof(typename Values::Bits);
+  for (uint64_t run = 0; run < runs; ++run) kRun(values + run * run_bytes, run_elements, extremes[run]);
+}
+
 // The array's element becomes the larger or smaller of itself and `bits`.
 template <class T, class Choose>
 inline void Update(std::byte* array, uint64_t index, T bits, Choose choose) {

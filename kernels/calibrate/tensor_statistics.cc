@@ -1,6 +1,7 @@
 #include "kernels/calibrate/tensor_statistics.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cmath>
@@ -17,6 +18,7 @@ namespace quantd {
 namespace {
 
 constexpr size_t kExtremesPerColumn = 3;
+constexpr size_t kRunsTogether = 16;
 constexpr uint64_t kBlockBytes = 16 << 10;  // what several loops read one after the other
 static_assert(kBlockBytes / sizeof(float) <= kLowSquaresCountMax);
 
@@ -164,26 +166,33 @@ void TensorStatistics::AddFound(const PatternCounts& patterns) {
 
 void TensorStatistics::AddRuns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels) {
   const uint64_t value_bytes = SizeBytes(dtype_);
-  const RunFunction run = kernels.run[FloatTypeIndex(dtype_)];
+  const RunsFunction count_runs = kernels.runs[FloatTypeIndex(dtype_)];
   const uint64_t end = begin + values.size() / value_bytes;
   RunWalker walker(geometry_, begin);
   while (begin < end) {
+    // Adjoining runs of one length.
     const uint64_t count = std::min(walker.run_end(), end) - begin;
-    const uint64_t index = walker.bucket();
-    Extremes extremes;
-    run(values.data(), count, extremes);
-    const KeyRange keys = KeysOf(dtype_, extremes);
-    Bucket& bucket = buckets_[index];
-    bucket.count += count;
-    bucket.nonfinite += extremes.nonfinite;
-    bucket.lowest_key = std::min(bucket.lowest_key, keys.lowest);
-    bucket.highest_key = std::max(bucket.highest_key, keys.highest);
-    if (config_.collection == StatisticsCollection::kImportance) {
-      square_sums_.AddRun(index, dtype_, values.first(count * value_bytes));
+    std::array<uint64_t, kRunsTogether> indices;
+    uint64_t runs = 0;
+    do {
+      indices[runs++] = walker.bucket();
+      begin += count;
+      walker.Next();
+    } while (runs < kRunsTogether && begin + count <= end && walker.run_end() - begin == count);
+    std::array<Extremes, kRunsTogether> extremes;
+    count_runs(values.data(), count, runs, extremes.data());
+    for (uint64_t run = 0; run < runs; ++run) {
+      const KeyRange keys = KeysOf(dtype_, extremes[run]);
+      Bucket& bucket = buckets_[indices[run]];
+      bucket.count += count;
+      bucket.nonfinite += extremes[run].nonfinite;
+      bucket.lowest_key = std::min(bucket.lowest_key, keys.lowest);
+      bucket.highest_key = std::max(bucket.highest_key, keys.highest);
+      if (config_.collection == StatisticsCollection::kImportance) {
+        square_sums_.AddRun(indices[run], dtype_, values.subspan(run * count * value_bytes, count * value_bytes));
+      }
     }
-    values = values.subspan(count * value_bytes);
-    begin += count;
-    walker.Next();
+    values = values.subspan(runs * count * value_bytes);
   }
 }
 

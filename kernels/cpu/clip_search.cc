@@ -39,7 +39,7 @@ ClipSearch::ClipSearch(const KernelTable& kernels, const Plan& plan, const UnitB
 void ClipSearch::Narrow(const Strip& strip, RunArrays& runs) {
   for (uint64_t run = 0; run < strip.run_count(); ++run) {
     MakeCandidates(runs, run);
-    if (!(scales_[0] >= kSmallestScale && scales_[0] <= kLargestScale)) continue;
+    if (scales_[0] < kSmallestScale || scales_[0] > kLargestScale) continue;
     const uint64_t begin = run * strip.run_elements;
     const uint64_t columns = std::min(strip.run_elements, strip.row_elements - begin);
     Widen(strip, begin, columns);

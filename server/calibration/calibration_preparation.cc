@@ -73,6 +73,7 @@ class Collector {
 
   static std::vector<const TensorStatistics*> Pointers(const std::vector<SharedStatistics>& owners) {
     std::vector<const TensorStatistics*> pointers;
+    pointers.reserve(owners.size());
     for (const SharedStatistics& owner : owners) pointers.push_back(owner.get());
     return pointers;
   }
@@ -95,8 +96,8 @@ class Collector {
       preparation_.cost_bytes += kSearchCostBytes;
     }
     result_.request.known = WithRange(plan, {});
-    steps_.push_back([plan, tensors = std::move(tensors), range](const std::atomic<bool>& cancelled,
-                                                                 Prepared& prepared) mutable -> absl::Status {
+    steps_.emplace_back([plan, tensors = std::move(tensors), range](const std::atomic<bool>& cancelled,
+                                                                    Prepared& prepared) mutable -> absl::Status {
       range.cancelled = &cancelled;
       QUANTD_ASSIGN_OR_RETURN(const Range found, FindSharedRange(Pointers(tensors), range));
       prepared.known = WithRange(plan, found);
@@ -112,7 +113,8 @@ class Collector {
       if (source.activations.empty() && source.weights.empty() && !source.alpha.has_value()) return absl::OkStatus();
       return InvalidCalibration("smoothing names tensors or alpha and no session. Send session_id, or none of them.");
     }
-    if (!(alpha >= 0 && alpha <= 1)) {
+    const bool alpha_fits = alpha >= 0 && alpha <= 1;  // NaN does not
+    if (!alpha_fits) {
       return InvalidArgument(reason::kInvalidSmoothing, "smoothing.alpha is not in [0, 1].");
     }
     QUANTD_ASSIGN_OR_RETURN(const auto activations, Read(source.session_id, {source.activations}));
@@ -123,8 +125,8 @@ class Collector {
       QUANTD_RETURN_IF_ERROR(CheckChannelStatistics(*weight, channels, false));
     }
     preparation_.makes.smoothing_factors = true;
-    steps_.push_back([activations = activations.front(), weights, alpha](const std::atomic<bool>&,
-                                                                         Prepared& prepared) -> absl::Status {
+    steps_.emplace_back([activations = activations.front(), weights, alpha](const std::atomic<bool>&,
+                                                                            Prepared& prepared) -> absl::Status {
       QUANTD_ASSIGN_OR_RETURN(prepared.smoothing_factors, FactorsFrom(*activations, Pointers(weights), alpha));
       return absl::OkStatus();
     });
@@ -141,7 +143,7 @@ class Collector {
     QUANTD_ASSIGN_OR_RETURN(const auto activations, Read(source.session_id, {name}));
     QUANTD_RETURN_IF_ERROR(CheckChannelStatistics(*activations.front(), channels, true));
     preparation_.makes.importance = true;
-    steps_.push_back([activations = activations.front()](const std::atomic<bool>&, Prepared& prepared) {
+    steps_.emplace_back([activations = activations.front()](const std::atomic<bool>&, Prepared& prepared) {
       prepared.importance = ImportanceFrom(*activations);
       return absl::OkStatus();
     });
