@@ -10,6 +10,7 @@
 #include "kernels/base/status_macros.h"
 #include "server/session/error_metrics.h"
 #include "server/session/piece_check.h"
+#include "server/session/tensor_check.h"
 
 namespace quantd::server {
 namespace {
@@ -17,64 +18,11 @@ namespace {
 // Batches of the second pass that are under way at once: one computes while the next is read from the spool.
 constexpr size_t kSecondPassRunsMax = 2;
 
-absl::Status CheckRequest(const TensorRequest& request, const Limits& limits) {
-  if (request.name.size() > limits.name_bytes_max) {
-    return InvalidArgument(reason::kInvalidName, "the tensor's name has " + std::to_string(request.name.size()) +
-                                                     " bytes; send at most " + std::to_string(limits.name_bytes_max) +
-                                                     ".");
-  }
-  if (request.scheme.overrides.size() > limits.overrides_max) {
-    return InvalidArgument(reason::kInvalidOverride,
-                           "the scheme has " + std::to_string(request.scheme.overrides.size()) +
-                               " overrides; send at most " + std::to_string(limits.overrides_max) + ".");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckUnitFits(const Plan& plan, const Limits& limits) {
-  for (const Pass& pass : plan.passes) {
-    if (UnitsThatFit(pass, 1, limits.slot_bytes) > 0) continue;
-    const std::string needed = std::to_string(LayOut(pass, 1).bytes);
-    return MakeError(absl::StatusCode::kFailedPrecondition, reason::kUnitTooLarge,
-                     "one unit of this scheme takes " + needed + " bytes, more than this server's slot of " +
-                         std::to_string(limits.slot_bytes) +
-                         ". Choose a smaller block, group or tile, reshape a tensor of very long rows, or ask the "
-                         "operator for a larger slot_bytes.",
-                     {{"unit_bytes", needed}, {"slot_bytes", std::to_string(limits.slot_bytes)}});
-  }
-  return absl::OkStatus();
-}
-
-// The segment of that name; null if there is none.
-const SegmentLayout* Find(const std::vector<SegmentLayout>& segments, std::string_view name) {
-  const auto found = std::find_if(segments.begin(), segments.end(), [&](const auto& s) { return s.name == name; });
-  return found == segments.end() ? nullptr : &*found;
-}
-
-bool SpoolsScales(const Plan& plan) {
-  return plan.NeedsSpool() && Find(plan.passes[0].outputs, kSpooledScalesSegment) != nullptr;
-}
-
-// With which statistics in the header the plan would need no spool.
-std::string MissingStatistics(const Plan& plan) {
-  if (SpoolsScales(plan)) return "offset";
-  return plan.scheme.symmetric ? "amax" : "min and statistics.max";
-}
-
-// Errors are summed up while values, codes and final scales are in one place.
-absl::Status CheckErrorMetrics(const TensorRequest& request, const Plan& plan) {
-  if (!request.error_metrics || !SpoolsScales(plan)) return absl::OkStatus();
-  return InvalidArgument(reason::kStatisticNeeded,
-                         "error_metrics of a double quantization need its offset from the start. Send "
-                         "statistics.offset, or leave error_metrics out.",
-                         {{"statistic", "offset"}});
-}
-
 // The first unit of which the client does not have everything that the pass makes. Whole-tensor segments come anew.
 uint64_t FirstUnitWithout(const Plan& plan, const Pass& pass, const std::map<std::string, uint64_t>& received_bytes) {
   uint64_t unit = plan.unit_count();
   for (const SegmentLayout& output : plan.WireOutputs()) {
-    if (output.whole_tensor() || Find(pass.outputs, output.name) == nullptr) continue;
+    if (output.whole_tensor() || FindSegment(pass.outputs, output.name) == nullptr) continue;
     const auto received = received_bytes.find(output.name);
     const uint64_t bytes = received == received_bytes.end() ? 0 : received->second;
     if (bytes < output.bytes) unit = std::min(unit, bytes / output.unit_bytes);
@@ -175,7 +123,7 @@ void TensorJob::GoOnFrom(const UploadProgress& progress, const UploadReference& 
 JobSegment TensorJob::InputPart(const SegmentLayout& input) const { return PartOf(*plan_, input, UnitsOfPass(0)); }
 
 JobSegment TensorJob::OutputPart(const SegmentLayout& output) const {
-  const bool of_first_pass = Find(plan_->passes[0].outputs, output.name) != nullptr;
+  const bool of_first_pass = FindSegment(plan_->passes[0].outputs, output.name) != nullptr;
   return PartOf(*plan_, output, UnitsOfPass(of_first_pass ? 0 : 1));
 }
 
@@ -544,7 +492,7 @@ void TensorJob::Count(const Run& run) {
 // Of a plan without spooled scales there is nothing to add.
 void TensorJob::AddToScaleMean(const Run& run) {
   const auto& outputs = plan_->passes[0].outputs;
-  const SegmentLayout* const scales = Find(outputs, kSpooledScalesSegment);
+  const SegmentLayout* const scales = FindSegment(outputs, kSpooledScalesSegment);
   if (scales == nullptr) return;
   const std::byte* next = run.units.outputs[static_cast<size_t>(scales - outputs.data())];
   for (uint64_t unit = run.units.begin_unit; unit < run.units.end_unit; ++unit) {
