@@ -52,6 +52,7 @@ DrawnHistogram DrawHistogram(const TensorStatistics& statistics, size_t bins) {
 std::vector<double> BarHeights(const DrawnHistogram& histogram) {
   const uint64_t largest = LargestOf(histogram);
   std::vector<double> heights;
+  heights.reserve(histogram.counts.size());
   for (const uint64_t count : histogram.counts) heights.push_back(largest == 0 ? 0 : BarOf(count, largest));
   return heights;
 }

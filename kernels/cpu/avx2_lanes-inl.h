@@ -47,11 +47,11 @@ struct Avx2Lanes {
   static Int SplatWords(uint16_t value) { return _mm256_set1_epi16(static_cast<short>(value)); }
   static Int SplatBytes(uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
 
-  // A constant that stays in a register or in memory: compilers would make it anew, from a general register, in every
+  // A constant as a register or memory keeps it: what compilers know they make anew, from a general register, in every
   // step.
-  static Int Kept(Int constant) {
-    asm("" : "+v"(constant));
-    return constant;
+  static Int KeptWords(uint16_t constant) {
+    const volatile uint16_t unknown = constant;
+    return SplatWords(unknown);
   }
 
   // ---- Arithmetic ----

@@ -38,9 +38,9 @@ struct Avx512Lanes {
   static Int SplatWords(uint16_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
   static Int SplatBytes(uint8_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
 
-  static Int Kept(Int constant) {
-    asm("" : "+v"(constant));
-    return constant;
+  static Int KeptWords(uint16_t constant) {
+    const volatile uint16_t unknown = constant;
+    return SplatWords(unknown);
   }
 
   // ---- Arithmetic ----

@@ -32,10 +32,7 @@ class RankSearch {
 
  public:
   RankSearch()
-      : four_(L::Kept(L::SplatWords(4))),
-        two_(L::Kept(L::SplatWords(2))),
-        one_(L::Kept(L::SplatWords(1))),
-        seven_(L::Kept(L::SplatWords(kRanks - 1))) {}
+      : four_(L::KeptWords(4)), two_(L::KeptWords(2)), one_(L::KeptWords(1)), seven_(L::KeptWords(kRanks - 1)) {}
 
   // The last is not a rank's, but the one that a value with a sign is above.
   void Store(const Int (&thresholds)[kRanks]) { L::StoreEights(eights_, thresholds); }
@@ -160,8 +157,7 @@ class ThresholdEncoder {
   // In shorter runs finding thresholds takes longer than codes that are looked up do.
   static constexpr uint64_t kRunMin = L::kHasWordTables ? 32 : 16;
 
-  explicit ThresholdEncoder(const EncodeJob& job)
-      : job_(job), floats_(job), rank_bits_(L::Kept(L::SplatWords(kRanks - 1))) {
+  explicit ThresholdEncoder(const EncodeJob& job) : job_(job), floats_(job), rank_bits_(L::KeptWords(kRanks - 1)) {
     // Ranks 0 to 7 without and with a sign; Fp4Bnb::Encode.
     if constexpr (std::is_same_v<Format, Fp4Bnb>) codes_ = L::LoadByteTable(kFp4BnbCodes);
   }

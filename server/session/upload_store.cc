@@ -33,8 +33,8 @@ UploadStore::Lease::Lease(UploadStore& store, Key key, Parked upload, bool kept)
 
 UploadStore::Lease::~Lease() { store_.Return(*this); }
 
-void UploadStore::Lease::Keep(UploadProgress progress) {
-  upload_.progress = std::move(progress);
+void UploadStore::Lease::Keep(const UploadProgress& progress) {
+  upload_.progress = progress;
   kept_ = true;
 }
 

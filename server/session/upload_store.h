@@ -61,7 +61,7 @@ class UploadStore {
     // Where the last stream had come to.
     const UploadProgress& progress() const { return upload_.progress; }
     // Both by the tensor only.
-    void Keep(UploadProgress progress);
+    void Keep(const UploadProgress& progress);
     void Forget() { kept_ = false; }
     // Another stream wants to go on with this upload, or begins it anew.
     bool superseded() const { return superseded_.load(std::memory_order_relaxed); }
