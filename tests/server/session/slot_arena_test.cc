@@ -17,6 +17,14 @@ constexpr uint64_t kSlotBytes = 1 << 20;
 
 class SlotArenaTest : public ::testing::Test {
  protected:
+  // Who still waits has a slot and gives it back, one after another: slots keep their arena, and waiters theirs.
+  void TearDown() override {
+    do {
+      slots_.clear();
+      executor_.RunAll();
+    } while (!slots_.empty());
+  }
+
   std::shared_ptr<SlotArena> MakeArena(uint32_t slots_max, uint32_t slots_per_principal_max = UINT32_MAX) {
     return SlotArena::Create(
                kSlotBytes, slots_max, [this](std::function<void()> work) { executor_.Submit(std::move(work)); },
