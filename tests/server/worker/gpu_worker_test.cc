@@ -79,20 +79,28 @@ TEST_F(Supervision, ResultsAreTheCpus) {
   }
 }
 
-TEST_F(Supervision, ManyThreadsShareAWorker) {
-  const auto worker = harness_.ServingWorker({"none"}, Options());
+// Eight threads at once, each with a batch of its own, which `batch_of` makes of its number.
+template <class BatchOf>
+void ExpectThreadsShare(GpuWorker& worker, int rounds, BatchOf batch_of) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&, i] {
-      SlotBatch batch(*harness_.arena, {.preset = i % 2 == 0 ? "bnb-nf4" : "int8"});
-      for (int round = 0; round < 50; ++round) {
-        const auto result = batch.RunOn(*worker);
+      SlotBatch batch = batch_of(i);
+      for (int round = 0; round < rounds; ++round) {
+        const auto result = batch.RunOn(worker);
         ASSERT_TRUE(result.ok()) << result.status();
       }
       EXPECT_EQ(batch.Outputs(), batch.Expected());
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(Supervision, ManyThreadsShareAWorker) {
+  const auto worker = harness_.ServingWorker({"none"}, Options());
+  ExpectThreadsShare(*worker, 50, [&](int thread) {
+    return SlotBatch(*harness_.arena, {.preset = thread % 2 == 0 ? "bnb-nf4" : "int8"});
+  });
 }
 
 TEST_F(Supervision, ACrashLosesTheBatchAndTheWorkerIsReplaced) {
@@ -262,18 +270,9 @@ TEST_F(Supervision, SmallBatchesAreTheCpus) {
 
 TEST_F(Supervision, SmallAndLargeBatchesShareAWorker) {
   const auto worker = harness_.ServingWorker({"none"}, Options());
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 8; ++i) {
-    threads.emplace_back([&, i] {
-      SlotBatch batch(*harness_.arena, {"bnb-nf4"}, i % 3 == 0 ? SlotBatch::kRows : SlotBatch::kRowsOfSmall);
-      for (int round = 0; round < 200; ++round) {
-        const auto result = batch.RunOn(*worker);
-        ASSERT_TRUE(result.ok()) << result.status();
-      }
-      EXPECT_EQ(batch.Outputs(), batch.Expected());
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
+  ExpectThreadsShare(*worker, 200, [&](int thread) {
+    return SlotBatch(*harness_.arena, {"bnb-nf4"}, thread % 3 == 0 ? SlotBatch::kRows : SlotBatch::kRowsOfSmall);
+  });
 }
 
 TEST_F(Supervision, ACrashLosesASmallBatchToo) {
