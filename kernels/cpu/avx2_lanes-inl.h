@@ -159,13 +159,22 @@ struct Avx2Lanes {
   }
   // By an index below 128.
   static Int LookUp128(const uint32_t* table, Int index) { return Gather(table, index); }
-  // The pair of registers whose lanes 16 bytes choose. One load for each, because gathers are slower on some
-  // processors.
+  // The pair of registers whose lanes 16 bytes choose, of 256 entries. One load for each, because gathers are slower.
+  struct MirrorTable {
+    const uint32_t* entries;
+  };
+  static MirrorTable MakeMirrorTable(const uint32_t (&entries)[256]) { return {entries}; }
   template <bool kInterleavedPair>
-  static void LookUpBytePair(const uint32_t* table, const std::byte* bytes, Int& first, Int& second) {
-    constexpr size_t kStride = kInterleavedPair ? 2 : 1;
-    first = LookUpBytes<kStride>(table, bytes);
-    second = LookUpBytes<kStride>(table, bytes + (kInterleavedPair ? 1 : kLanes));
+  static void LookUpMirrored(const MirrorTable& table, const std::byte* bytes, Int& first, Int& second) {
+    const uint64_t low = LoadUnaligned<uint64_t>(bytes);
+    const uint64_t high = LoadUnaligned<uint64_t>(bytes + 8);
+    if constexpr (kInterleavedPair) {
+      first = Join(LookUpFour<0, 2>(table.entries, low), LookUpFour<0, 2>(table.entries, high));
+      second = Join(LookUpFour<1, 2>(table.entries, low), LookUpFour<1, 2>(table.entries, high));
+    } else {
+      first = Join(LookUpFour<0, 1>(table.entries, low), LookUpFour<4, 1>(table.entries, low));
+      second = Join(LookUpFour<0, 1>(table.entries, high), LookUpFour<4, 1>(table.entries, high));
+    }
   }
   // 16 bytes, for ShuffleBytes.
   static Int LoadByteTable(const void* source) { return _mm256_broadcastsi128_si256(LoadHalf(source)); }
@@ -350,13 +359,18 @@ struct Avx2Lanes {
   static Int HighWords(Int words) { return _mm256_cvtepu16_epi32(_mm256_extracti128_si256(words, 1)); }
 
  private:
-  template <size_t kStride>
-  static Int LookUpBytes(const uint32_t* table, const std::byte* bytes) {
-    const auto* const at = reinterpret_cast<const uint8_t*>(bytes);
-    const auto* const entries = reinterpret_cast<const int*>(table);
-    return _mm256_setr_epi32(entries[at[0]], entries[at[kStride]], entries[at[2 * kStride]], entries[at[3 * kStride]],
-                             entries[at[4 * kStride]], entries[at[5 * kStride]], entries[at[6 * kStride]],
-                             entries[at[7 * kStride]]);
+  static Int Join(__m128 low, __m128 high) { return _mm256_castps_si256(_mm256_set_m128(high, low)); }
+  // Every kStride'th byte of `bytes` from kFirst. Broadcasts and blends, because inserting an element takes the ports
+  // that shuffle: half as fast again as setting the register.
+  template <int kFirst, int kStride>
+  static __m128 LookUpFour(const uint32_t* entries, uint64_t bytes) {
+    const auto entry = [&](int index) {
+      return _mm_broadcast_ss(reinterpret_cast<const float*>(entries) +
+                              ((bytes >> 8 * (kFirst + index * kStride)) & 255));
+    };
+    const __m128 low = _mm_blend_ps(entry(0), entry(1), 0b0010);
+    const __m128 high = _mm_blend_ps(entry(2), entry(3), 0b1000);
+    return _mm_blend_ps(low, high, 0b1100);
   }
   // 32 nibbles as bytes, in order.
   template <bool kFirstInHighNibble>

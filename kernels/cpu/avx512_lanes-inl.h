@@ -157,11 +157,46 @@ struct Avx512Lanes {
     const Int high = _mm512_mask_mov_epi32(LookUp32(table + 64, index), odd, LookUp32(table + 96, index));
     return _mm512_mask_mov_epi32(low, _mm512_test_epi32_mask(index, Splat(64u)), high);
   }
+  // 256 entries that mirror at 127: entry 127 + k is entry 127 - k but for its sign bit, and entry 127 is 0. So 128
+  // magnitudes, halved into words because those are looked up 32 at a time, and what code 255 has instead of entry 0.
+  struct MirrorTable {
+    Int low[4];
+    Int high[4];
+    Int last_high;
+  };
+  // The last entry's low half must be 0.
+  static MirrorTable MakeMirrorTable(const uint32_t (&entries)[256]) {
+    alignas(64) uint16_t halves[2][128];
+    for (size_t k = 0; k < 128; ++k) {
+      halves[0][k] = static_cast<uint16_t>(entries[127 + k]);
+      halves[1][k] = static_cast<uint16_t>(entries[127 + k] >> 16);
+    }
+    MirrorTable table;
+    for (size_t i = 0; i < 4; ++i) {
+      table.low[i] = LoadInts(halves[0] + i * 32);
+      table.high[i] = LoadInts(halves[1] + i * 32);
+    }
+    table.last_high = SplatWords(static_cast<uint16_t>(entries[255] >> 16));
+    return table;
+  }
   template <bool kInterleavedPair>
-  static void LookUpBytePair(const uint32_t* table, const std::byte* bytes, Int& first, Int& second) {
-    const __m256i ordered = PairOrder<kInterleavedPair>(LoadHalf(bytes));
-    first = LookUp256(table, _mm512_cvtepu8_epi32(_mm256_castsi256_si128(ordered)));
-    second = LookUp256(table, _mm512_cvtepu8_epi32(_mm256_extracti128_si256(ordered, 1)));
+  static void LookUpMirrored(const MirrorTable& table, const std::byte* bytes, Int& first, Int& second) {
+    const __m256i in_quads = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i codes = kInterleavedPair ? LoadHalf(bytes) : _mm256_permutevar8x32_epi32(LoadHalf(bytes), in_quads);
+    const Int from_middle = _mm512_sub_epi16(_mm512_cvtepu8_epi16(codes), SplatWords(127));
+    const Int index = _mm512_abs_epi16(from_middle);
+    const __mmask32 upper = _mm512_test_epi16_mask(index, SplatWords(64));
+    const Int low = LookUpWords128(table.low, index, upper);
+    const Int magnitude = _mm512_mask_mov_epi16(LookUpWords128(table.high, index, upper),
+                                                _mm512_test_epi16_mask(index, SplatWords(128)), table.last_high);
+    const Int high = SelectBits(SplatWords(0x8000), from_middle, magnitude);
+    if constexpr (kInterleavedPair) {
+      first = SelectBits(Splat(0xffffu), low, ShiftLeft<16>(high));
+      second = SelectBits(Splat(0xffffu), ShiftRight<16>(low), high);
+    } else {
+      first = _mm512_unpacklo_epi16(low, high);
+      second = _mm512_unpackhi_epi16(low, high);
+    }
   }
   static Int LoadByteTable(const void* source) { return _mm512_broadcast_i32x4(LoadQuarter(source)); }
   static Int ShuffleBytes(Int table, Int index) { return _mm512_shuffle_epi8(table, index); }
@@ -362,9 +397,9 @@ struct Avx512Lanes {
   static Int HighWords(Int words) { return _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(words, 1)); }
 
  private:
-  static Int LookUp256(const uint32_t* table, Int index) {
-    const Mask upper = _mm512_test_epi32_mask(index, Splat(128u));
-    return _mm512_mask_mov_epi32(LookUp128(table, index), upper, LookUp128(table + 128, index));
+  static Int LookUpWords128(const Int (&table)[4], Int index, __mmask32 upper) {
+    return _mm512_mask_mov_epi16(_mm512_permutex2var_epi16(table[0], index, table[1]), upper,
+                                 _mm512_permutex2var_epi16(table[2], index, table[3]));
   }
   static Int LookUp32(const uint32_t* table, Int index) {
     return _mm512_permutex2var_epi32(LoadInts(table), index, LoadInts(table + 16));

@@ -56,16 +56,20 @@ class Decoder {
     }
     const Restorer<L> splat = {L::Splat(scale * Levels<L, Format>::kFactor), L::Splat(zero)};
     const uint64_t end = begin + count / L::kStep * L::kStep;
+    const std::byte* codes = job_.codes + begin * Format::kBits / 8;
+    std::byte* values = job_.values + begin * kValueBytes;
+    const auto advance = [&] {
+      codes += L::kStep * Format::kBits / 8;
+      values += L::kStep * kValueBytes;
+    };
     if constexpr (Format::kBits == 4 && kValueBytes == 2) {
       const auto table = RestoredTable(splat);
-      for (uint64_t i = begin; i < end; i += L::kStep) {
-        L::template StoreLookedUp<Format::kFirstInHighNibble>(job_.values + i * kValueBytes, table, job_.codes + i / 2);
+      for (uint64_t i = begin; i < end; i += L::kStep, advance()) {
+        L::template StoreLookedUp<Format::kFirstInHighNibble>(values, table, codes);
       }
     } else {
-      for (uint64_t i = begin; i < end; i += L::kStep) {
-        if (!Step(job_.codes + i * Format::kBits / 8, splat, splat, splat, splat, job_.values + i * kValueBytes)) {
-          Portable(run, i, L::kStep);
-        }
+      for (uint64_t i = begin; i < end; i += L::kStep, advance()) {
+        if (!Step(codes, splat, splat, splat, splat, values)) Portable(run, i, L::kStep);
       }
     }
     if (count % L::kStep != 0) Tail(run, end, count % L::kStep, splat);

@@ -88,14 +88,15 @@ struct Levels<L, Format> : AnyLevels<L> {
 
 template <class L>
 struct Levels<L, Dynamic8> : AnyLevels<L> {
-  explicit Levels(const DecodeJob&) {}
+  explicit Levels(const DecodeJob&) : table(L::MakeMirrorTable(kDynamic8LevelBits)) {}
   template <bool kInterleaved>
-  static void Load(const std::byte* codes, typename L::Float& first, typename L::Float& second) {
+  void Load(const std::byte* codes, typename L::Float& first, typename L::Float& second) const {
     typename L::Int first_bits, second_bits;
-    L::template LookUpBytePair<kInterleaved>(kDynamic8LevelBits, codes, first_bits, second_bits);
+    L::template LookUpMirrored<kInterleaved>(table, codes, first_bits, second_bits);
     first = L::AsFloat(first_bits);
     second = L::AsFloat(second_bits);
   }
+  typename L::MirrorTable table;
 };
 
 template <class L, class Format>
