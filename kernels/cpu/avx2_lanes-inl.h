@@ -333,6 +333,17 @@ struct Avx2Lanes {
 
   // ---- Across lanes ----
 
+  static float HighestLane(Float a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float LowestLane(Float a) {
+    const __m128 four = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
+  }
+
   // A step of a tree whose leaves are as many registers as each has lanes, and whose root has in lane i the largest
   // lane of leaf i. `a` and `b` have kLeaves / 2 leaves each, in turn in their lanes.
   template <size_t kLeaves>

@@ -25,6 +25,7 @@
 #include "kernels/format/compressed_tensors_scales.h"
 #include "kernels/format/dynamic8_cells.h"
 #include "kernels/format/format_list.h"
+#include "kernels/format/ggml.h"
 #include "kernels/format/mx_scales.h"
 #include "kernels/format/strict_scales.h"
 #include "kernels/format/value_types.h"

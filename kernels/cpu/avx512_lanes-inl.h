@@ -373,6 +373,9 @@ struct Avx512Lanes {
 
   // ---- Across lanes ----
 
+  static float HighestLane(Float a) { return _mm512_reduce_max_ps(a); }
+  static float LowestLane(Float a) { return _mm512_reduce_min_ps(a); }
+
   template <size_t kLeaves>
   static Int Combine(Int a, Int b) {
     if constexpr (kLeaves == 2) return Max(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "kernels/base/checked_math.h"
-#include "kernels/cpu/ggml_blocks.h"
 #include "kernels/cpu/nested_scales.h"
 #include "kernels/cpu/segment_pointers.h"
 #include "kernels/cpu/zero_points.h"
@@ -18,7 +17,8 @@ namespace {
 class Dequantizer {
  public:
   Dequantizer(const KernelTable& kernels, const Plan& plan, const UnitBatch& batch, const std::atomic<bool>& cancelled)
-      : plan_(plan),
+      : kernels_(kernels),
+        plan_(plan),
         recipe_(plan.recipe),
         batch_(batch),
         cancelled_(cancelled),
@@ -147,12 +147,13 @@ class Dequantizer {
   }
 
   bool DecodeBlocks(const std::byte* blocks) {
+    const auto decode = kernels_.ggml[GgmlBlockIndex(plan_.scheme)].decode[FloatTypeIndex(plan_.values_dtype)];
     return ForEachStrip(0, element_count_, [&](uint64_t begin, uint64_t end) {
-      DecodeGgmlBlocks(plan_.scheme, blocks + begin / kGgmlBlockElements * GgmlBlockBytes(plan_.scheme), end - begin,
-                       plan_.values_dtype, ValueAt(begin));
+      decode(blocks + begin / kGgmlBlockElements * GgmlBlockBytes(plan_.scheme), end - begin, ValueAt(begin));
     });
   }
 
+  const KernelTable& kernels_;
   const Plan& plan_;
   const Recipe& recipe_;
   const UnitBatch& batch_;

@@ -100,6 +100,10 @@ struct ClipJob {
 };
 using ClipFunction = void (*)(const ClipJob& job);
 
+// Whole blocks of ggml's; the values are finite when they are encoded.
+using EncodeBlocksFunction = void (*)(const std::byte* values, uint64_t element_count, std::byte* blocks);
+using DecodeBlocksFunction = void (*)(const std::byte* blocks, uint64_t element_count, std::byte* values);
+
 inline constexpr size_t kFloatTypeCount = 3;
 constexpr size_t FloatTypeIndex(DataType type) { return static_cast<size_t>(type) - 1; }
 static_assert(FloatTypeIndex(DataType::kFloat32) == 0 && FloatTypeIndex(DataType::kFloat16) == 1 &&
@@ -109,6 +113,17 @@ template <class Function>
 using ByFloatType = std::array<Function, kFloatTypeCount>;
 template <class Function>
 using ByElement = std::array<ByFloatType<Function>, kFormats.size()>;
+
+struct GgmlFunctions {
+  ByFloatType<EncodeBlocksFunction> encode;
+  ByFloatType<DecodeBlocksFunction> decode;
+};
+inline constexpr size_t kGgmlBlockCount = 5;  // q4_0, q4_1, q5_0, q5_1, q8_0
+// Of a scheme in ggml's layout.
+constexpr size_t GgmlBlockIndex(const Scheme& scheme) {
+  if (scheme.element == Element::kInt8) return 4;
+  return (scheme.element == Element::kInt5 ? 2 : 0) + (scheme.symmetric ? 0 : 1);
+}
 
 // Float types are those of the values, in `scale` and `restore_scale` Recipe::scale_rounding. Null where a combination
 // makes no sense.
@@ -121,6 +136,7 @@ struct KernelTable {
   std::array<ByElement<EncodeFunction>, kTransformCount> encode;                   // by Transform, Element
   std::array<ByElement<DecodeFunction>, kRestoreCount> decode;                     // by Restore, Element
   ByFloatType<MultiplyFunction> multiply;
+  std::array<GgmlFunctions, kGgmlBlockCount> ggml;  // by GgmlBlockIndex
   ClipFunction clip_errors;
 };
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/kernel_table.h"
+#include "kernels/cpu/portable_ggml-inl.h"
 #include "kernels/format/arithmetic.h"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
@@ -241,6 +242,14 @@ struct PortableLoops {
   static void Multiply(const MultiplyJob& job) {
     PortableMultiply<Values>(job);
   }
+  template <class Block, class Values>
+  static void EncodeGgml(const std::byte* values, uint64_t element_count, std::byte* blocks) {
+    PortableEncodeGgml<Block, Values>(values, element_count, blocks);
+  }
+  template <class Block, class Values>
+  static void DecodeGgml(const std::byte* blocks, uint64_t element_count, std::byte* values) {
+    PortableDecodeGgml<Block, Values>(blocks, element_count, values);
+  }
   static void ClipErrors(const ClipJob& job) { AddClipErrors(job, 0); }
 };
 
@@ -331,6 +340,7 @@ constexpr KernelTable MakeKernelTable(std::string_view target) {
                   DecodeByElement<Loops, Restore::kLlmInt8>(AllFormats{})};
   table.multiply = {&Loops::template Multiply<Float32Values>, &Loops::template Multiply<Float16Values>,
                     &Loops::template Multiply<BFloat16Values>};
+  table.ggml = kGgmlFunctions<Loops>;
   table.clip_errors = &Loops::ClipErrors;
   return table;
 }

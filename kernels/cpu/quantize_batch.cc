@@ -5,7 +5,6 @@
 
 #include "kernels/base/checked_math.h"
 #include "kernels/cpu/error_metrics.h"
-#include "kernels/cpu/ggml_blocks.h"
 #include "kernels/cpu/nested_scales.h"
 #include "kernels/cpu/segment_pointers.h"
 #include "kernels/cpu/smoothed_values.h"
@@ -168,8 +167,8 @@ class Quantizer {
       encoder_.EncodeBlocks(strip, target);
       if (!batch_.error_metrics) return;
       decoded_.resize(strip.element_count());
-      DecodeGgmlBlocks(plan_.scheme, target, strip.element_count(), DataType::kFloat32,
-                       reinterpret_cast<std::byte*>(decoded_.data()));
+      kernels_.ggml[GgmlBlockIndex(plan_.scheme)].decode[FloatTypeIndex(DataType::kFloat32)](
+          target, strip.element_count(), reinterpret_cast<std::byte*>(decoded_.data()));
       quantd::AddErrors(strip, decoded_.data(), result_.errors);
     });
   }

@@ -4,6 +4,7 @@
 #include "kernels/cpu/portable_kernels-inl.h"
 #include "kernels/cpu/simd_channels-inl.h"
 #include "kernels/cpu/simd_decode-inl.h"
+#include "kernels/cpu/simd_ggml-inl.h"
 #include "kernels/cpu/simd_ranges-inl.h"
 #include "kernels/cpu/simd_scales-inl.h"
 #include "kernels/cpu/simd_threshold_encode-inl.h"
@@ -56,6 +57,14 @@ struct SimdLoops : PortableLoops {
   template <class Values>
   static void Multiply(const MultiplyJob& job) {
     SimdMultiply<L, Values>(job);
+  }
+  template <class Block, class Values>
+  static void EncodeGgml(const std::byte* values, uint64_t element_count, std::byte* blocks) {
+    SimdEncodeGgml<L, Block, Values>(values, element_count, blocks);
+  }
+  template <class Block, class Values>
+  static void DecodeGgml(const std::byte* blocks, uint64_t element_count, std::byte* values) {
+    SimdDecodeGgml<L, Block, Values>(blocks, element_count, values);
   }
   static void ClipErrors(const ClipJob& job) { SimdClipErrorsOf<L>(job); }
   template <class Values>

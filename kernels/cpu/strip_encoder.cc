@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "kernels/cpu/error_metrics.h"
-#include "kernels/cpu/ggml_blocks.h"
 #include "kernels/cpu/nonfinite.h"
 
 namespace quantd {
@@ -59,10 +58,12 @@ void StripEncoder::Encode(const Strip& strip, std::byte* scales, std::byte* code
 }
 
 void StripEncoder::EncodeBlocks(const Strip& strip, std::byte* blocks) {
-  if (FindRange(strip)) return EncodeGgmlBlocks(plan_.scheme, strip, blocks);
+  const ByFloatType<EncodeBlocksFunction>& encode = kernels_.ggml[GgmlBlockIndex(plan_.scheme)].encode;
+  if (FindRange(strip)) return encode[FloatTypeIndex(strip.dtype)](strip.values, strip.element_count(), blocks);
   ExamineNonfinite(strip, result_);
   const std::vector<float> finite = Saturated(strip);
-  EncodeGgmlBlocks(plan_.scheme, AsFloat32(strip, finite), blocks);
+  const auto* const values = reinterpret_cast<const std::byte*>(finite.data());
+  encode[FloatTypeIndex(DataType::kFloat32)](values, strip.element_count(), blocks);
 }
 
 bool StripEncoder::FindRange(const Strip& strip) {

@@ -105,6 +105,12 @@ void StoreValue(std::byte* values, size_t index, float value) {
   StoreUnaligned(values + index * sizeof(Bits), Values::Narrow(value));
 }
 
+inline void StoreValue(size_t type, std::byte* values, size_t index, float value) {
+  if (type == FloatTypeIndex(DataType::kFloat32)) StoreValue<Float32Values>(values, index, value);
+  if (type == FloatTypeIndex(DataType::kFloat16)) StoreValue<Float16Values>(values, index, value);
+  if (type == FloatTypeIndex(DataType::kBFloat16)) StoreValue<BFloat16Values>(values, index, value);
+}
+
 template <class Values>
 void FillValues(Data data, Random& random, size_t count, std::byte* values) {
   static const std::vector<float> edges = MakeEdges();
