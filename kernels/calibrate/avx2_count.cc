@@ -80,12 +80,19 @@ struct Avx2CountLanes {
 
   // Of 32-bit lanes; the Wide ones of 64-bit lanes.
   static Register And(Register a, Register b) { return _mm256_and_si256(a, b); }
+  static Register Or(Register a, Register b) { return _mm256_or_si256(a, b); }
+  static Register Xor(Register a, Register b) { return _mm256_xor_si256(a, b); }
   static Register Add(Register a, Register b) { return _mm256_add_epi32(a, b); }
   static Register Subtract(Register a, Register b) { return _mm256_sub_epi32(a, b); }
   template <int kBits>
   static Register ShiftRight(Register a) {
     return _mm256_srli_epi32(a, kBits);
   }
+  template <int kBits>
+  static Register ShiftRightSigned(Register a) {
+    return _mm256_srai_epi32(a, kBits);
+  }
+  static Register ShiftLeft(Register a, Register counts) { return _mm256_sllv_epi32(a, counts); }
   template <int kBits>
   static Register ShiftRightWide(Register a) {
     return _mm256_srli_epi64(a, kBits);
@@ -94,6 +101,14 @@ struct Avx2CountLanes {
   static Register AddWide(Register a, Register b) { return _mm256_add_epi64(a, b); }
   static Register MultiplyEven(Register a, Register b) { return _mm256_mul_epu32(a, b); }
   static Register EvenOnly(Register a) { return And(a, _mm256_set1_epi64x(0xffffffff)); }
+  static Register SignExtendEven(Register a) {
+    const Register signs = _mm256_srai_epi32(_mm256_slli_epi64(a, 32), 31);
+    return _mm256_blend_epi32(a, signs, 0b10101010);
+  }
+  static bool AllEqual(Register a) {
+    const Register differs = _mm256_xor_si256(a, _mm256_broadcastd_epi32(_mm256_castsi256_si128(a)));
+    return _mm256_testz_si256(differs, differs) != 0;
+  }
   static bool AnyNegativeWhereNonzero(Register a, Register where) {
     const Register zero = _mm256_cmpeq_epi32(where, _mm256_setzero_si256());
     return _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(zero, a))) != 0;
@@ -118,7 +133,7 @@ constinit const CountKernels kAvx2CountKernels = {
      RunByRun<BFloat16Values, SimdRun<Avx2CountLanes, BFloat16Values>>},
     {SimdColumns<Avx2CountLanes, Float32Values>, SimdColumns<Avx2CountLanes, Float16Values>,
      SimdColumns<Avx2CountLanes, BFloat16Values>},
-    SimdLowSquares<Avx2CountLanes>};
+    SimdCount32<Avx2CountLanes>};
 
 }  // namespace quantd
 

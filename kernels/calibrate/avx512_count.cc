@@ -99,12 +99,19 @@ struct Avx512CountLanes {
 
   // Of 32-bit lanes; the Wide ones of 64-bit lanes.
   static Register And(Register a, Register b) { return _mm512_and_si512(a, b); }
+  static Register Or(Register a, Register b) { return _mm512_or_si512(a, b); }
+  static Register Xor(Register a, Register b) { return _mm512_xor_si512(a, b); }
   static Register Add(Register a, Register b) { return _mm512_add_epi32(a, b); }
   static Register Subtract(Register a, Register b) { return _mm512_sub_epi32(a, b); }
   template <int kBits>
   static Register ShiftRight(Register a) {
     return _mm512_srli_epi32(a, kBits);
   }
+  template <int kBits>
+  static Register ShiftRightSigned(Register a) {
+    return _mm512_srai_epi32(a, kBits);
+  }
+  static Register ShiftLeft(Register a, Register counts) { return _mm512_sllv_epi32(a, counts); }
   template <int kBits>
   static Register ShiftRightWide(Register a) {
     return _mm512_srli_epi64(a, kBits);
@@ -113,6 +120,10 @@ struct Avx512CountLanes {
   static Register AddWide(Register a, Register b) { return _mm512_add_epi64(a, b); }
   static Register MultiplyEven(Register a, Register b) { return _mm512_mul_epu32(a, b); }
   static Register EvenOnly(Register a) { return And(a, _mm512_set1_epi64(0xffffffff)); }
+  static Register SignExtendEven(Register a) { return _mm512_srai_epi64(_mm512_slli_epi64(a, 32), 32); }
+  static bool AllEqual(Register a) {
+    return _mm512_cmpneq_epi32_mask(a, _mm512_broadcastd_epi32(_mm512_castsi512_si128(a))) == 0;
+  }
   static bool AnyNegativeWhereNonzero(Register a, Register where) {
     return _mm512_mask_cmplt_epi32_mask(_mm512_test_epi32_mask(where, where), a, _mm512_setzero_si512()) != 0;
   }
@@ -152,7 +163,7 @@ constinit const CountKernels kAvx512CountKernels = {
      SimdRuns<Avx512CountLanes, BFloat16Values>},
     {SimdColumns<Avx512CountLanes, Float32Values>, SimdColumns<Avx512CountLanes, Float16Values>,
      SimdColumns<Avx512CountLanes, BFloat16Values>},
-    SimdLowSquares<Avx512CountLanes>};
+    SimdCount32<Avx512CountLanes>};
 
 }  // namespace quantd
 

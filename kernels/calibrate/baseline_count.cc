@@ -12,7 +12,7 @@ constinit const CountKernels kBaselineCountKernels = {
     {RunByRun<Float32Values, PortableRun<Float32Values>>, RunByRun<Float16Values, PortableRun<Float16Values>>,
      RunByRun<BFloat16Values, PortableRun<BFloat16Values>>},
     {PortableColumns<Float32Values>, PortableColumns<Float16Values>, PortableColumns<BFloat16Values>},
-    PortableLowSquares};
+    PortableCount32};
 
 std::span<const CountKernels* const> SupportedCountKernels() {
   static const std::vector<const CountKernels*> supported = [] {

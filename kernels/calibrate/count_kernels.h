@@ -37,16 +37,24 @@ using RunsFunction = void (*)(const std::byte* values, uint64_t run_elements, ui
 using ColumnsFunction = void (*)(const std::byte* values, uint64_t rows, uint64_t columns, uint64_t row_elements,
                                  const ColumnArrays& arrays);
 
-// Squares of the lower 16 bits of float32 patterns, summed: entry e in units of 4^(max(e, 1) - 150), the square of the
-// last bit of a number with exponent field e.
+inline constexpr size_t kPatterns = 1 << 16;
+inline constexpr size_t kExponents = 256;
 __extension__ using Wide = unsigned __int128;
-using LowSquares = std::array<Wide, 256>;
-inline constexpr uint64_t kLowSquaresCountMax = 4096;
 
-// At most kLowSquaresCountMax values, all finite, none with a larger exponent field than `highest_exponent`. Which
-// entries a target adds to is its own affair; all together are the same sum.
-using LowSquaresFunction = void (*)(const std::byte* values, uint64_t count, uint32_t highest_exponent,
-                                    LowSquares& sums);
+// float32 is (high · 2^16 + low) · 2^(max(e, 1) - 150), of an exponent field e. How often each upper half occurs tells
+// the sums of all but `low`; these are the rest. What is not finite is in the entries of field 255, which mean nothing.
+struct LowMoments {
+  std::array<uint64_t, 2 * kExponents> sums{};  // of low, by sign and exponent field
+  std::array<Wide, kExponents> products{};      // of low · (2^17 · high + low), by exponent field
+};
+inline constexpr uint64_t kCountTogetherMax = 4096;
+inline constexpr size_t kCountTables = 2;  // in turn, so that equal neighbours do not wait for each other
+
+// Of at most kCountTogetherMax float32 values none of whose exponent fields is above `highest_exponent`; if that is 255
+// (not all are finite) the baseline's only. `counts`: kCountTables times kPatterns. Which of the tables and which
+// entries of the moments a target adds to is its own affair; all together are the same.
+using Count32Function = void (*)(const std::byte* values, uint64_t count, uint32_t highest_exponent, uint32_t* counts,
+                                 LowMoments& moments);
 
 // By FloatTypeIndex of kernels/cpu/kernel_table.h: float32, float16, bfloat16.
 struct CountKernels {
@@ -54,7 +62,7 @@ struct CountKernels {
   std::array<RunFunction, 3> run;
   std::array<RunsFunction, 3> runs;
   std::array<ColumnsFunction, 3> columns;
-  LowSquaresFunction low_squares;
+  Count32Function count32;
 };
 
 extern const CountKernels kBaselineCountKernels;

@@ -12,13 +12,9 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kWays16 = 2;  // tables, one after the other
-constexpr size_t kExponents = 256;
 // Ahead of the loop, and not to stay in the caches: the tables need them.
 constexpr size_t kPrefetchBytes = 2048;
-constexpr int kCountShift = 40;  // 2^24 values of 16 bits stay below it
-constexpr uint64_t kRoom16 = std::numeric_limits<uint32_t>::max();
-constexpr uint64_t kRoom32 = (uint64_t{1} << (64 - kCountShift)) - 1;
+constexpr uint64_t kRoom = std::numeric_limits<uint32_t>::max();
 
 // Adds value · 2^exponent, exactly.
 void AddScaled(ExactSum& sum, Wide value, int exponent, bool negative) {
@@ -37,7 +33,7 @@ void AddTimes(ExactSum& sum, double value, uint64_t count) {
 
 // `count_of(pattern)` is called once for each.
 template <class CountOf>
-Histogram Fold16Of(DataType dtype, const CountOf& count_of, uint64_t& nonfinite) {
+Histogram FoldCounts(DataType dtype, const CountOf& count_of, uint64_t& nonfinite) {
   Histogram histogram;
   for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
     const uint64_t count = count_of(pattern);
@@ -51,40 +47,36 @@ Histogram Fold16Of(DataType dtype, const CountOf& count_of, uint64_t& nonfinite)
   return histogram;
 }
 
-struct Counted {
-  uint64_t count;
-  uint64_t low_sum;
-};
+constexpr size_t FieldOf(size_t pattern) { return (pattern >> 7) % kExponents; }
+constexpr uint64_t HighOf(size_t pattern) { return (pattern & 0x7f) | (FieldOf(pattern) != 0 ? 0x80 : 0); }
 
-// A value is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + 2 · high · low · 2^16 + low²) · 2^2e; of each bin
-// the count and the sum of `low` are known, of the finite elements the sum of low² · 2^2e.
-template <class CountedOf>
-Histogram Fold32Of(const CountedOf& counted_of, const LowSquares& low_squares, uint64_t& nonfinite, ExactSum& sum,
-                   ExactSum& sum_of_squares) {
-  Histogram histogram;
+// A float32 is (high · 2^16 + low) · 2^e, its square (high² · 2^32 + low · (2^17 · high + low)) · 2^2e.
+void AddMoments(const Histogram& histogram, const LowMoments& moments, ExactSum& sum, ExactSum& sum_of_squares) {
   std::array<Wide, kSignsAndExponents> sums{};
   std::array<Wide, kExponents> squares{};
-  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
-    const auto [count, low_sum] = counted_of(pattern);
-    if (count == 0) continue;
-    if (!IsFinitePattern(DataType::kFloat32, static_cast<uint16_t>(pattern))) {
-      nonfinite += count;
-      continue;
-    }
-    histogram.Append(static_cast<uint16_t>(pattern), count);
-    const size_t sign_and_exponent = pattern >> 7;
-    const size_t field = sign_and_exponent % kExponents;
-    const uint64_t high = (pattern & 0x7f) | (field != 0 ? 0x80 : 0);
-    sums[sign_and_exponent] += (static_cast<Wide>(high * count) << 16) + low_sum;
-    squares[field] += (static_cast<Wide>(high * high * count) << 32) + (static_cast<Wide>(2 * high * low_sum) << 16);
+  for (size_t i = 0; i < histogram.size(); ++i) {
+    const uint16_t pattern = histogram.patterns[i];
+    const Wide high = HighOf(pattern);
+    sums[pattern >> 7] += high * histogram.counts[i] << 16;
+    squares[FieldOf(pattern)] += high * high * histogram.counts[i] << 32;
   }
   for (size_t field = 0; field + 1 < kExponents; ++field) {
     const int exponent = (field != 0 ? static_cast<int>(field) : 1) - 150;
-    AddScaled(sum, sums[field], exponent, false);
-    AddScaled(sum, sums[kExponents + field], exponent, true);
-    AddScaled(sum_of_squares, squares[field] + low_squares[field], 2 * exponent, false);
+    AddScaled(sum, sums[field] + moments.sums[field], exponent, false);
+    AddScaled(sum, sums[kExponents + field] + moments.sums[kExponents + field], exponent, true);
+    AddScaled(sum_of_squares, squares[field] + moments.products[field], 2 * exponent, false);
   }
-  return histogram;
+}
+
+LowMoments MomentsOf(const PatternCounts& patterns) {
+  LowMoments moments;
+  for (size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    const uint64_t low_sum = patterns.low_sums[pattern];
+    moments.sums[pattern >> 7] += low_sum;
+    moments.products[FieldOf(pattern)] += static_cast<Wide>(HighOf(pattern) * low_sum) << 17;
+  }
+  for (size_t i = 0; i < kSignsAndExponents; ++i) moments.products[i % kExponents] += patterns.low_squares[i];
+  return moments;
 }
 
 }  // namespace
@@ -147,14 +139,9 @@ std::vector<uint32_t> AscendingOrder(const Histogram& histogram) {
 void PatternCounters::Prepare(DataType dtype) {
   if (in_use_) return;
   in_use_ = true;
-  if (dtype == DataType::kFloat32) {
-    packed_.resize(kPatterns);
-    low_squares_.resize(1);
-    room_ = kRoom32;
-  } else {
-    counts_.resize(kPatterns * kWays16);
-    room_ = kRoom16;
-  }
+  counts_.resize(kPatterns * kCountTables);
+  if (dtype == DataType::kFloat32) moments_.resize(1);
+  room_ = kRoom;
 }
 
 namespace {
@@ -162,7 +149,13 @@ namespace {
 // Equal neighbours in one step: otherwise each would wait for the one before it.
 constexpr bool AllEqual(uint64_t four_words) { return four_words == std::rotl(four_words, 16); }
 
-void Count16(const std::byte* source, uint64_t count, uint32_t* counts) {
+}  // namespace
+
+void PatternCounters::Count16(std::span<const std::byte> values) {
+  const std::byte* const source = values.data();
+  const uint64_t count = values.size() / sizeof(uint16_t);
+  room_ -= count;
+  uint32_t* const counts = counts_.data();
   uint32_t* const others = counts + kPatterns;
   uint64_t i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -183,83 +176,37 @@ void Count16(const std::byte* source, uint64_t count, uint32_t* counts) {
   for (; i < count; ++i) ++counts[LoadUnaligned<uint16_t>(source + 2 * i)];
 }
 
-void Count32(const std::byte* source, uint64_t count, uint64_t* packed) {
-  const auto count_times = [packed](uint64_t bits, uint64_t times) {
-    packed[bits >> 16] += times * ((uint64_t{1} << kCountShift) + (bits & 0xffff));
-  };
-  uint64_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    const auto first = LoadUnaligned<uint64_t>(source + 4 * i);
-    const auto second = LoadUnaligned<uint64_t>(source + 4 * i + 8);
-    __builtin_prefetch(source + 4 * i + kPrefetchBytes, 0, 0);
-    if (first == second && first == std::rotl(first, 32)) [[unlikely]] {
-      count_times(first & 0xffffffff, 4);
-      continue;
-    }
-    count_times(first & 0xffffffff, 1);
-    count_times(first >> 32, 1);
-    count_times(second & 0xffffffff, 1);
-    count_times(second >> 32, 1);
-  }
-  for (; i < count; ++i) count_times(LoadUnaligned<uint32_t>(source + 4 * i), 1);
-}
-
-}  // namespace
-
-void PatternCounters::Count(DataType dtype, std::span<const std::byte> values) {
-  const uint64_t count = values.size() / SizeBytes(dtype);
+void PatternCounters::Count32(std::span<const std::byte> values, uint32_t highest_exponent,
+                              const CountKernels& kernels) {
+  const uint64_t count = values.size() / sizeof(float);
   room_ -= count;
-  if (dtype == DataType::kFloat32) {
-    Count32(values.data(), count, packed_.data());
-  } else {
-    Count16(values.data(), count, counts_.data());
-  }
+  const bool all_finite = highest_exponent + 1 < kExponents;
+  const Count32Function count32 = (all_finite ? kernels : kBaselineCountKernels).count32;
+  count32(values.data(), count, highest_exponent, counts_.data(), moments_[0]);
 }
 
 Histogram PatternCounters::Fold(DataType dtype, uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
   if (!in_use_) return {};
-  if (dtype == DataType::kFloat32) return Fold32(nonfinite, sum, sum_of_squares);
-  return Fold16(dtype, nonfinite);
-}
-
-Histogram PatternCounters::Fold16(DataType dtype, uint64_t& nonfinite) {
-  room_ = kRoom16;
+  room_ = kRoom;
   const auto count_of = [this](size_t pattern) {
     return uint64_t{std::exchange(counts_[pattern], 0)} + std::exchange(counts_[kPatterns + pattern], 0);
   };
-  return Fold16Of(dtype, count_of, nonfinite);
-}
-
-Histogram PatternCounters::Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares) {
-  room_ = kRoom32;
-  const auto counted = [this](size_t pattern) {
-    const uint64_t word = std::exchange(packed_[pattern], 0);
-    return Counted{word >> kCountShift, word & ((uint64_t{1} << kCountShift) - 1)};
-  };
-  const LowSquares low_squares = std::exchange(low_squares_[0], {});
-  return Fold32Of(counted, low_squares, nonfinite, sum, sum_of_squares);
+  Histogram histogram = FoldCounts(dtype, count_of, nonfinite);
+  if (dtype == DataType::kFloat32) AddMoments(histogram, std::exchange(moments_[0], {}), sum, sum_of_squares);
+  return histogram;
 }
 
 Histogram FoldPatterns(DataType dtype, const PatternCounts& patterns, uint64_t& nonfinite, ExactSum& sum,
                        ExactSum& sum_of_squares) {
-  if (dtype != DataType::kFloat32) {
-    return Fold16Of(dtype, [&](size_t pattern) { return patterns.counts[pattern]; }, nonfinite);
-  }
-  LowSquares low_squares;
-  for (size_t i = 0; i < kExponents; ++i) {
-    low_squares[i] = static_cast<Wide>(patterns.low_squares[i]) + patterns.low_squares[kExponents + i];
-  }
-  return Fold32Of([&](size_t pattern) { return Counted{patterns.counts[pattern], patterns.low_sums[pattern]}; },
-                  low_squares, nonfinite, sum, sum_of_squares);
+  Histogram histogram = FoldCounts(dtype, [&](size_t pattern) { return patterns.counts[pattern]; }, nonfinite);
+  if (dtype == DataType::kFloat32) AddMoments(histogram, MomentsOf(patterns), sum, sum_of_squares);
+  return histogram;
 }
 
 size_t PatternCounters::MemoryBytes() const {
-  return counts_.capacity() * sizeof(uint32_t) + packed_.capacity() * sizeof(uint64_t) +
-         low_squares_.capacity() * sizeof(LowSquares);
+  return counts_.capacity() * sizeof(uint32_t) + moments_.capacity() * sizeof(LowMoments);
 }
 
-size_t PatternCounters::MemoryBytesMax() {
-  return std::max(kPatterns * kWays16 * sizeof(uint32_t), kPatterns * sizeof(uint64_t) + sizeof(LowSquares));
-}
+size_t PatternCounters::MemoryBytesMax() { return kPatterns * kCountTables * sizeof(uint32_t) + sizeof(LowMoments); }
 
 }  // namespace quantd

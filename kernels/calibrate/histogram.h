@@ -13,8 +13,6 @@
 
 namespace quantd {
 
-inline constexpr size_t kPatterns = 1 << 16;
-
 // Sorted by pattern; no count is 0.
 struct Histogram {
   std::vector<uint16_t> patterns;
@@ -70,25 +68,23 @@ class PatternCounters {
   // How many elements can be counted before Fold; 0 until the first call of Prepare.
   uint64_t room() const { return room_; }
   void Prepare(DataType dtype);
-  // At most room(). Of float32 the squares of the lower bits must be counted too, by way of low_squares().
-  void Count(DataType dtype, std::span<const std::byte> values);
+  // At most room() values of a 16-bit type.
+  void Count16(std::span<const std::byte> values);
+  // At most room() values of float32, and kCountTogetherMax. `highest_exponent`: the largest of their exponent fields,
+  // 255 if one is not finite.
+  void Count32(std::span<const std::byte> values, uint32_t highest_exponent, const CountKernels& kernels);
   // What was counted, and, of float32, added to the sums of the finite elements; `nonfinite` grows by the others.
   Histogram Fold(DataType dtype, uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares);
   void Release() { *this = {}; }
-  LowSquares& low_squares() { return low_squares_[0]; }
   bool in_use() const { return in_use_; }
   size_t MemoryBytes() const;
   static size_t MemoryBytesMax();
 
  private:
-  Histogram Fold16(DataType dtype, uint64_t& nonfinite);
-  Histogram Fold32(uint64_t& nonfinite, ExactSum& sum, ExactSum& sum_of_squares);
-
   uint64_t room_ = 0;
   bool in_use_ = false;
-  std::vector<uint32_t> counts_;  // of 16-bit types
-  std::vector<uint64_t> packed_;  // of float32: a count in the upper bits, the sum of the 16 lower bits of the values
-  std::vector<LowSquares> low_squares_;  // one, of float32
+  std::vector<uint32_t> counts_;     // kCountTables
+  std::vector<LowMoments> moments_;  // one, of float32
 };
 
 }  // namespace quantd

@@ -66,13 +66,24 @@ void PortableColumns(const std::byte* values, uint64_t rows, uint64_t columns, u
   }
 }
 
-void PortableLowSquares(const std::byte* values, uint64_t count, uint32_t /*highest_exponent*/, LowSquares& sums) {
+inline void AddLowMoments(const std::byte* values, uint64_t count, LowMoments& moments) {
   for (uint64_t i = 0; i < count; ++i) {
     const auto bits = LoadUnaligned<uint32_t>(values + i * sizeof(uint32_t));
+    const uint32_t field = bits >> 23 & 0xffu;
     const uint64_t low = bits & 0xffffu;
-    const uint64_t square = low * low;
-    sums[bits >> 23 & 0xffu] += square;
+    const uint64_t high = (bits >> 16 & 0x7fu) | (field != 0 ? 0x80u : 0u);
+    moments.sums[bits >> 23] += low;
+    moments.products[field] += low * ((high << 17) + low);
   }
+}
+
+void PortableCount32(const std::byte* values, uint64_t count, uint32_t /*highest_exponent*/, uint32_t* counts,
+                     LowMoments& moments) {
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto bits = LoadUnaligned<uint32_t>(values + i * sizeof(uint32_t));
+    ++counts[i % kCountTables * kPatterns + (bits >> 16)];
+  }
+  AddLowMoments(values, count, moments);
 }
 
 inline ColumnArrays From(const ColumnArrays& arrays, uint64_t column, size_t value_bytes) {

@@ -164,39 +164,134 @@ void SimdColumns(const std::byte* values, uint64_t rows, uint64_t columns, uint6
                           From(arrays, in_registers, kValueBytes));
 }
 
-// All squares in units of one exponent not far below the highest, in words of 64 bits: 32 of the square, 22 of the
-// distance, 9 of the number of terms. Values with a smaller exponent are rare, and the portable loop's.
+// The moments of a block, in units of the lowest exponent field of a window that ends with the block's highest. What
+// lies below is rare, and the portable loop's.
 template <class L>
-void SimdLowSquares(const std::byte* values, uint64_t count, uint32_t highest_exponent, LowSquares& sums) {
-  constexpr uint64_t kPerRegister = L::kBytes / sizeof(uint32_t);
-  constexpr uint32_t kWindow = 11;
-  static_assert(kLowSquaresCountMax / kPerRegister <= 512);
-  const uint32_t lowest_exponent = highest_exponent > kWindow ? highest_exponent - kWindow : 1;
-  const auto lowest = L::template Splat<uint32_t>(lowest_exponent);
-  const auto low_bits = L::template Splat<uint32_t>(0xffff);
-  const auto exponent_bits = L::template Splat<uint32_t>(0xff);
-  auto even = L::template Splat<uint32_t>(0);
-  auto odd = even;
-  uint64_t i = 0;
-  for (; i + kPerRegister <= count; i += kPerRegister) {
-    const auto bits = L::Load(values + i * sizeof(uint32_t));
-    const auto low = L::And(bits, low_bits);
-    const auto distance = L::Subtract(L::And(L::template ShiftRight<23>(bits), exponent_bits), lowest);
-    if (L::AnyNegativeWhereNonzero(distance, low)) [[unlikely]] {
-      PortableLowSquares(values + i * sizeof(uint32_t), kPerRegister, highest_exponent, sums);
-      continue;
-    }
+class WindowMoments {
+  using Register = typename L::Register;
+  static constexpr uint64_t kPerRegister = L::kBytes / sizeof(uint32_t);
+  static constexpr uint32_t kWindow = 11;
+
+ public:
+  // `low` is shifted by at most kWindow and added so often before it is widened.
+  static constexpr uint64_t kNarrowTermsMax = 8;
+  static_assert(kNarrowTermsMax << (16 + kWindow) < uint64_t{1} << 31);
+  // A product has 41 bits and is shifted by at most twice kWindow; its upper half is added once for each register.
+  static_assert(41 + 2 * kWindow < 64 && kCountTogetherMax / kPerRegister <= 512);
+
+  // A function, because the compiler would make a constructor behind the end of the target's region.
+  [[gnu::always_inline]] static inline WindowMoments UpTo(uint32_t highest_exponent) {
+    const auto zero = L::template Splat<uint32_t>(0);
+    const uint32_t lowest = highest_exponent > kWindow ? highest_exponent - kWindow : 1;
+    return {lowest, L::template Splat<uint32_t>(lowest), zero, zero, zero, zero, zero, zero, zero};
+  }
+
+  // False, and nothing added, if one of the values lies below the window.
+  [[gnu::always_inline]] bool Take(Register bits) {
+    const auto low = L::And(bits, L::template Splat<uint32_t>(0xffff));
+    const auto exponent = L::And(L::template ShiftRight<23>(bits), L::template Splat<uint32_t>(0xff));
+    const auto distance = L::Subtract(exponent, lowest_register);
+    if (L::AnyNegativeWhereNonzero(distance, low)) [[unlikely]]
+      return false;
+
+    const auto sign = L::template ShiftRightSigned<31>(bits);
+    narrow = L::Add(narrow, L::ShiftLeft(L::Subtract(L::Xor(low, sign), sign), distance));
+
+    // The hidden bit: where there is none, low is 0 or lies below the window.
+    const auto significand =
+        L::Or(L::And(bits, L::template Splat<uint32_t>(0x7fffff)), L::template Splat<uint32_t>(0x800000));
+    const auto factor = L::Add(significand, L::And(significand, L::template Splat<uint32_t>(0xffff0000u)));
     const auto shift = L::Add(distance, distance);
-    const auto low_odd = L::template ShiftRightWide<32>(low);
-    even = L::AddWide(even, L::ShiftLeftWide(L::MultiplyEven(low, low), L::EvenOnly(shift)));
-    odd = L::AddWide(odd, L::ShiftLeftWide(L::MultiplyEven(low_odd, low_odd), L::template ShiftRightWide<32>(shift)));
+    const auto even = L::ShiftLeftWide(L::MultiplyEven(low, factor), L::EvenOnly(shift));
+    const auto odd =
+        L::ShiftLeftWide(L::MultiplyEven(L::template ShiftRightWide<32>(low), L::template ShiftRightWide<32>(factor)),
+                         L::template ShiftRightWide<32>(shift));
+    even_products = L::AddWide(even_products, even);
+    odd_products = L::AddWide(odd_products, odd);
+    even_upper = L::AddWide(even_upper, L::template ShiftRightWide<32>(even));
+    odd_upper = L::AddWide(odd_upper, L::template ShiftRightWide<32>(odd));
+    return true;
   }
-  PortableLowSquares(values + i * sizeof(uint32_t), count - i, highest_exponent, sums);
-  for (const auto& lanes : {even, odd}) {
-    uint64_t words[L::kBytes / sizeof(uint64_t)];
-    L::Store(words, lanes);
-    for (const uint64_t word : words) sums[lowest_exponent] += word;
+
+  // At least once in kNarrowTermsMax.
+  [[gnu::always_inline]] void Widen() {
+    even_sums = L::AddWide(even_sums, L::SignExtendEven(narrow));
+    odd_sums = L::AddWide(odd_sums, L::SignExtendEven(L::template ShiftRightWide<32>(narrow)));
+    narrow = L::template Splat<uint32_t>(0);
   }
+
+  void AddTo(LowMoments& moments) const {
+    int64_t sum = 0;
+    for (const auto& lanes : {even_sums, odd_sums}) {
+      for (const uint64_t lane : Lanes(lanes)) sum += static_cast<int64_t>(lane);
+    }
+    if (sum >= 0) {
+      moments.sums[lowest] += static_cast<uint64_t>(sum);
+    } else {
+      moments.sums[kExponents + lowest] += static_cast<uint64_t>(-sum);
+    }
+    AddProducts(even_products, even_upper, moments);
+    AddProducts(odd_products, odd_upper, moments);
+  }
+
+  uint32_t lowest;
+  Register lowest_register;
+  Register narrow;
+  Register even_sums;
+  Register odd_sums;
+  Register even_products;  // modulo 2^64
+  Register odd_products;
+  Register even_upper;  // of their bits from 32 on, which tell how often that was passed
+  Register odd_upper;
+
+ private:
+  using Words = std::array<uint64_t, L::kBytes / sizeof(uint64_t)>;
+  static Words Lanes(const Register& lanes) {
+    Words words;
+    L::Store(words.data(), lanes);
+    return words;
+  }
+  void AddProducts(const Register& products, const Register& upper, LowMoments& moments) const {
+    const Words modulo = Lanes(products);
+    const Words uppers = Lanes(upper);
+    for (size_t i = 0; i < modulo.size(); ++i) {
+      const uint64_t lower = modulo[i] - (uppers[i] << 32);  // less than 2^32 times the number of terms
+      moments.products[lowest] += (static_cast<Wide>(uppers[i]) << 32) + lower;
+    }
+  }
+};
+
+template <class L>
+void SimdCount32(const std::byte* values, uint64_t count, uint32_t highest_exponent, uint32_t* counts,
+                 LowMoments& moments) {
+  using Window = WindowMoments<L>;
+  constexpr uint64_t kPerRegister = L::kBytes / sizeof(uint32_t);
+  constexpr uint64_t kTogether = Window::kNarrowTermsMax * kPerRegister;
+  uint32_t* const others = counts + kPatterns;
+  auto window = Window::UpTo(highest_exponent);
+  uint64_t i = 0;
+  while (i + kTogether <= count) {
+    for (const uint64_t end = i + kTogether; i < end; i += kPerRegister) {
+      const std::byte* const source = values + i * sizeof(uint32_t);
+      // The next block, whose extremes are found before it is counted.
+      __builtin_prefetch(source + kCountTogetherMax * sizeof(uint32_t), 0, 2);
+      const auto bits = L::Load(source);
+      if (!window.Take(bits)) [[unlikely]]
+        AddLowMoments(source, kPerRegister, moments);
+      if (L::AllEqual(bits)) [[unlikely]] {
+        counts[LoadUnaligned<uint32_t>(source) >> 16] += kPerRegister;
+        continue;
+      }
+      for (uint64_t k = 0; k < kPerRegister; k += 2) {
+        const auto pair = LoadUnaligned<uint64_t>(source + k * sizeof(uint32_t));
+        ++counts[pair >> 16 & 0xffff];
+        ++others[pair >> 48];
+      }
+    }
+    window.Widen();
+  }
+  window.AddTo(moments);
+  PortableCount32(values + i * sizeof(uint32_t), count - i, highest_exponent, counts, moments);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kExtremesPerColumn = 3;
 constexpr size_t kRunsTogether = 16;
 constexpr uint64_t kBlockBytes = 16 << 10;  // what several loops read one after the other
-static_assert(kBlockBytes / sizeof(float) <= kLowSquaresCountMax);
+static_assert(kBlockBytes / sizeof(float) <= kCountTogetherMax);
 
 uint32_t KeyOf(DataType dtype, uint32_t bits) {
   return WithValues(dtype, [bits]<class Values>(Values) {
@@ -107,29 +107,24 @@ void TensorStatistics::AddDistribution(std::span<const std::byte> values, const 
     const uint64_t bytes = std::min({uint64_t{values.size()}, kBlockBytes, counters_.room() * SizeBytes(dtype_)});
     const auto block = values.first(bytes);
     values = values.subspan(bytes);
-    counters_.Count(dtype_, block);
-    if (dtype_ != DataType::kFloat32) continue;  // the histogram knows the range
-    Extremes extremes;
-    kernels.run[FloatTypeIndex(dtype_)](block.data(), bytes / SizeBytes(dtype_), extremes);
-    const KeyRange keys = KeysOf(dtype_, extremes);
-    buckets_[0].lowest_key = std::min(buckets_[0].lowest_key, keys.lowest);
-    buckets_[0].highest_key = std::max(buckets_[0].highest_key, keys.highest);
-    CountLowSquares(block, extremes.nonfinite == 0, keys, kernels);
+    if (dtype_ == DataType::kFloat32) {
+      counters_.Count32(block, FindHighestExponent(block, kernels), kernels);
+    } else {
+      counters_.Count16(block);  // the histogram knows the range
+    }
   }
 }
 
-// What is not finite has no square, and the vector loops are for blocks without any of it.
-void TensorStatistics::CountLowSquares(std::span<const std::byte> block, bool all_finite, const KeyRange& keys,
-                                       const CountKernels& kernels) {
-  const uint64_t count = block.size() / sizeof(float);
-  LowSquares& sums = counters_.low_squares();
-  if (!all_finite) {
-    kBaselineCountKernels.low_squares(block.data(), count, 0, sums);
-    sums.back() = 0;  // of NaN and infinity
-    return;
-  }
+// Of float32. Widens the range by the block's.
+uint32_t TensorStatistics::FindHighestExponent(std::span<const std::byte> block, const CountKernels& kernels) {
+  Extremes extremes;
+  kernels.run[FloatTypeIndex(dtype_)](block.data(), block.size() / sizeof(float), extremes);
+  const KeyRange keys = KeysOf(dtype_, extremes);
+  buckets_[0].lowest_key = std::min(buckets_[0].lowest_key, keys.lowest);
+  buckets_[0].highest_key = std::max(buckets_[0].highest_key, keys.highest);
+  if (extremes.nonfinite != 0) return kExponents - 1;
   const float absmax = std::max(std::fabs(FromOrderedKey(keys.lowest)), std::fabs(FromOrderedKey(keys.highest)));
-  kernels.low_squares(block.data(), count, std::bit_cast<uint32_t>(absmax) >> 23, sums);
+  return std::bit_cast<uint32_t>(absmax) >> 23;
 }
 
 void TensorStatistics::AddCounted(uint64_t begin, uint64_t end) {

@@ -108,8 +108,7 @@ class TensorStatistics {
   void AddRuns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels);
   void AddColumns(uint64_t begin, std::span<const std::byte> values, const CountKernels& kernels);
   void AddDistribution(std::span<const std::byte> values, const CountKernels& kernels);
-  void CountLowSquares(std::span<const std::byte> block, bool all_finite, const KeyRange& keys,
-                       const CountKernels& kernels);
+  uint32_t FindHighestExponent(std::span<const std::byte> block, const CountKernels& kernels);
   void CountRow(uint64_t first_bucket, uint64_t rows, std::span<const std::byte> values, const CountKernels& kernels);
   void FoldColumns();
   void FoldCounters();
