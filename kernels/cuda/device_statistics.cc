@@ -11,7 +11,6 @@ namespace {
 
 static_assert(sizeof(DeviceBucket) == sizeof(CountedBucket) && kLaunchElementsMax < uint64_t{1} << 32);
 
-constexpr uint64_t kExponents = 256;
 // Counts, and of float32 the sums of lower bits and of their squares.
 constexpr uint64_t PatternWords(DataType dtype) {
   return dtype == DataType::kFloat32 ? 2 * kPatterns + kExponents : kPatterns;
