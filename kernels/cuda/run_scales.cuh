@@ -19,24 +19,37 @@ __device__ RunScale MakeRounded(DataType rounding, const RunRange& range, const 
   return Method<Float32Scale>::Make(range, parameters);
 }
 
-// As CompressedTensorsNvfp4, by the instructions that convert E4M3.
-template <class Type>
-struct DeviceNvfp4 {
-  __device__ static RunScale Make(const RunRange& run, const ScaleParameters& parameters) {
-    const float relative = parameters.global_scale * RoundTo<Type>(run.absmax / parameters.divisor);
-    const uint32_t rounded = ConvertedPair<Fp8E4m3>(relative, 0) & 0xff;
-    const uint32_t stored = rounded == 0 ? CompressedTensorsNvfp4<Type>::kZeroScale : rounded;
-    return {stored, Restore(stored, parameters), 0};
-  }
-  __device__ static float Restore(uint32_t stored, const ScaleParameters& parameters) {
-    return WidenedPair<Fp8E4m3>(stored).x / parameters.global_scale;
-  }
+// Rounded, of what a launch divides by.
+struct KnownReciprocals {
+  float divisor;
+  float global_scale;
 };
+
+// Rounds as a division (docs/adr/0007), but for quotients below 2^-80.
+__device__ inline float QuotientByKnown(float number, float divisor, float reciprocal) {
+  const float quotient = number * reciprocal;
+  return __fmaf_rn(__fmaf_rn(-divisor, quotient, number), reciprocal, quotient);
+}
+
+// Of the largest code.
+__device__ inline float ShareOf(float absmax, float divisor, float reciprocal) {
+  if (absmax < 0x1p-60f) return absmax / divisor;
+  return QuotientByKnown(absmax, divisor, reciprocal);
+}
+
+// As CompressedTensorsNvfp4, by the instructions that convert E4M3, for a global scale with IsUsualGlobalScale: what
+// QuotientByKnown makes of a scale is normal then.
+template <class Type>
+__device__ RunScale Nvfp4Scale(float share, float global_scale, const KnownReciprocals& reciprocals) {
+  const uint32_t rounded = ConvertedPair<Fp8E4m3>(global_scale * RoundTo<Type>(share), 0) & 0xff;
+  const uint32_t stored = rounded == 0 ? CompressedTensorsNvfp4<Type>::kZeroScale : rounded;
+  return {stored, QuotientByKnown(WidenedPair<Fp8E4m3>(stored).x, global_scale, reciprocals.global_scale), 0};
+}
 
 // All threads take the same branch, so one kernel serves all methods.
 template <Transform kTransform, ElementKind kKind>
 __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const RunRange& range,
-                                 const ScaleParameters& parameters) {
+                                 const ScaleParameters& parameters, const KnownReciprocals& reciprocals) {
   if constexpr (kTransform == Transform::kMultiplyFtz) {
     if constexpr (kKind == ElementKind::kInteger) return DeviceBitsandbytesRow::Make(range, parameters);
     return DeviceBitsandbytesAbsmax::Make(range, parameters);
@@ -53,13 +66,18 @@ __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const Ru
   } else if constexpr (kKind == ElementKind::kLevels) {
     return MakeRounded<StrictAbsmax>(rounding, range, parameters);
   } else {
+    const float share = ShareOf(range.absmax, parameters.divisor, reciprocals.divisor);
     if constexpr (kKind == ElementKind::kMiniFloat) {
       if (method == ScaleMethod::kCompressedTensorsNvfp4) {
-        return MakeRounded<DeviceNvfp4>(rounding, range, parameters);
+        const float global_scale = parameters.global_scale;
+        if (rounding == DataType::kFloat16) return Nvfp4Scale<DeviceFloat16Scale>(share, global_scale, reciprocals);
+        if (rounding == DataType::kBFloat16) return Nvfp4Scale<DeviceBFloat16Scale>(share, global_scale, reciprocals);
+        return Nvfp4Scale<Float32Scale>(share, global_scale, reciprocals);
       }
     }
-    if (method == ScaleMethod::kStrictSymmetric) return MakeRounded<StrictSymmetric>(rounding, range, parameters);
-    return MakeRounded<CompressedTensorsSymmetric>(rounding, range, parameters);
+    // One division for all of them; what they would divide by is 1.
+    if (method == ScaleMethod::kStrictSymmetric) return MakeRounded<StrictSymmetric>(rounding, {share, 0, 0}, {});
+    return MakeRounded<CompressedTensorsSymmetric>(rounding, {share, 0, 0}, {});
   }
 }
 
@@ -77,7 +95,7 @@ __device__ void RestoreRunScales(ScaleMethod method, DataType rounding, const st
   const auto* const halves = reinterpret_cast<const uint16_t*>(stored);
   switch (method) {
     case ScaleMethod::kCompressedTensorsNvfp4:
-      return restore(bytes, [&](uint32_t bits) { return DeviceNvfp4<Float32Scale>::Restore(bits, parameters); });
+      return restore(bytes, [&](uint32_t bits) { return WidenedPair<Fp8E4m3>(bits).x / parameters.global_scale; });
     case ScaleMethod::kCompressedTensorsMx:
     case ScaleMethod::kMxFloor:
     case ScaleMethod::kMxCeil:

@@ -3,12 +3,15 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -27,9 +30,33 @@ constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
 // After a message the next one is asked for again and again for so long, before the thread sleeps until one comes.
 constexpr std::chrono::microseconds kAskingMax(100);
 
-bool IsSmall(const Plan& plan, const RunMessage& run) {
-  return plan.ElementsOf(run.begin_unit, run.end_unit) * SizeBytes(plan.values_dtype) <= kSmallBatchBytesMax;
-}
+// Batches that are computed together, at most.
+constexpr size_t kTogetherMax = 16;
+
+// A batch that has come and is not computed yet.
+struct WaitingRun {
+  std::shared_ptr<const RunMessage> message;  // `batch` points into it
+  std::shared_ptr<const Plan> plan;
+  UnitBatch batch;
+  std::shared_ptr<std::atomic<bool>> cancelled;
+
+  bool IsSmall() const {
+    return plan->ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan->values_dtype) <= kSmallBatchBytesMax;
+  }
+  // In the slots.
+  uint64_t Bytes() const {
+    const Pass& pass = plan->passes[batch.pass];
+    uint64_t bytes = 0;
+    for (const auto* segments : {&pass.inputs, &pass.outputs}) {
+      for (const SegmentLayout& segment : *segments) {
+        if (segment.whole_tensor()) continue;
+        const auto [begin, end] = plan->BytesOf(segment, batch.begin_unit, batch.end_unit);
+        bytes += end - begin;
+      }
+    }
+    return bytes;
+  }
+};
 
 // The slots' memory, mapped from the descriptor that came with Start.
 class MappedSlots {
@@ -63,18 +90,26 @@ class Worker {
       : socket_(socket),
         device_(device),
         slots_(slots),
-        jobs_max_(size_t{2} * units_in_flight),
+        units_in_flight_(units_in_flight),
+        jobs_max_(size_t{kWorkerBatchesPerUnit + 1} * units_in_flight),
         threads_(units_in_flight) {}
   ~Worker() { CancelAll(); }
 
   absl::Status Serve() {
     while (true) {
       auto received = NextMessage();
-      if (absl::IsUnavailable(received.status())) return absl::OkStatus();
-      if (!received.ok()) return received.status();
-      WorkerMessage& message = received->message;
-      if (std::holds_alternative<ShutdownMessage>(message)) return absl::OkStatus();
-      QUANTD_RETURN_IF_ERROR(Take(message));
+      // Small batches that came together are computed together.
+      for (size_t taken = 0; taken < jobs_max_; ++taken) {
+        if (absl::IsUnavailable(received.status())) return absl::OkStatus();
+        if (!received.ok()) return received.status();
+        if (std::holds_alternative<ShutdownMessage>(received->message)) return absl::OkStatus();
+        QUANTD_RETURN_IF_ERROR(Take(received->message));
+        if (small_runs_ == 0) break;
+        auto more = socket_.TryReceive();
+        if (more.ok() && !more->has_value()) break;
+        received = more.ok() ? absl::StatusOr<MessageSocket::Received>(**std::move(more)) : more.status();
+      }
+      StartSmallRuns();
     }
   }
 
@@ -117,19 +152,60 @@ class Worker {
       return absl::InvalidArgumentError("a run names a plan that is not open");
     }
     QUANTD_ASSIGN_OR_RETURN(CancelFlag cancelled, AddJob(message.id));
-    auto plan = plans_[message.plan_slot];
-    auto run = std::make_shared<const RunMessage>(std::move(message));
-    QUANTD_ASSIGN_OR_RETURN(const UnitBatch batch, ToBatch(*run, *plan, slots_));
-    const auto compute = [this, run, plan, batch, cancelled] {
-      auto result = device_.backend()->Run(*plan, batch, *cancelled);
-      if (absl::IsResourceExhausted(result.status())) {
-        device_.Trim();
-        result = device_.backend()->Run(*plan, batch, *cancelled);
-      }
-      Answer(run->id, result.status(), result.ok() ? *result : BatchResult());
-    };
-    if (!IsSmall(*plan, *run) || !threads_.TryRunHere(compute)) threads_.Submit({}, compute);
+    WaitingRun run{.plan = plans_[message.plan_slot], .cancelled = std::move(cancelled)};
+    run.message = std::make_shared<const RunMessage>(std::move(message));
+    QUANTD_ASSIGN_OR_RETURN(run.batch, ToBatch(*run.message, *run.plan, slots_));
+    const bool is_small = run.IsSmall();
+    {
+      absl::MutexLock lock(&mutex_);
+      waiting_.push_back(std::move(run));
+    }
+    if (is_small) {
+      ++small_runs_;
+    } else {
+      threads_.Submit({}, [this] { ComputeWaiting(units_in_flight_); });
+    }
     return absl::OkStatus();
+  }
+
+  void StartSmallRuns() {
+    const size_t count = std::exchange(small_runs_, 0);
+    if (count == 0 || threads_.TryRunHere([this] { ComputeWaiting(1); })) return;
+    for (size_t i = 0; i < count; ++i) threads_.Submit({}, [this] { ComputeWaiting(units_in_flight_); });
+  }
+
+  // An even share of what waits, where `sharers` compute; nothing if others have computed it meanwhile.
+  void ComputeWaiting(uint32_t sharers) {
+    const std::vector<WaitingRun> share = TakeShare(sharers);
+    std::vector<BatchRun> runs;
+    runs.reserve(share.size());
+    for (const WaitingRun& run : share) runs.push_back({*run.plan, run.batch, *run.cancelled});
+    device_.backend()->RunTogether(runs);
+    const bool is_short = std::ranges::any_of(runs, [](const BatchRun& run) { return IsOutOfMemory(run); });
+    if (is_short) device_.Trim();
+    for (size_t i = 0; i < runs.size(); ++i) {
+      BatchRun& run = runs[i];
+      if (IsOutOfMemory(run)) run.result = device_.backend()->Run(run.plan, run.batch, run.cancelled);
+      Answer(share[i].message->id, run.result.status(), run.result.ok() ? *run.result : BatchResult());
+    }
+  }
+  static bool IsOutOfMemory(const BatchRun& run) { return absl::IsResourceExhausted(run.result.status()); }
+
+  // From the first on. Small ones never wait for large ones.
+  std::vector<WaitingRun> TakeShare(uint32_t sharers) {
+    absl::MutexLock lock(&mutex_);
+    std::vector<WaitingRun> share;
+    const size_t count_max = std::min((waiting_.size() + sharers - 1) / sharers, kTogetherMax);
+    uint64_t bytes = 0;
+    while (share.size() < count_max) {
+      WaitingRun& next = waiting_.front();
+      bytes += next.Bytes();
+      const bool joins = share.empty() || (next.IsSmall() == share[0].IsSmall() && bytes <= device_.together_bytes_max());
+      if (!joins) break;
+      share.push_back(std::move(next));
+      waiting_.pop_front();
+    }
+    return share;
   }
 
   absl::Status StartProbe(uint64_t id) {
@@ -170,10 +246,13 @@ class Worker {
   const MessageSocket& socket_;
   WorkerDevice& device_;
   const SlotMemory slots_;
+  const uint32_t units_in_flight_;
   const size_t jobs_max_;
   std::array<std::shared_ptr<const Plan>, kWorkerPlanSlots> plans_;
   absl::Mutex mutex_;
   std::map<uint64_t, CancelFlag> jobs_ ABSL_GUARDED_BY(mutex_);
+  std::deque<WaitingRun> waiting_ ABSL_GUARDED_BY(mutex_);  // those of jobs_ that nobody computes yet
+  size_t small_runs_ = 0;                                    // of those, whom the reading thread has not started yet
   ComputePool threads_;  // after all that its work uses
 };
 

@@ -22,7 +22,8 @@
 namespace quantd::testing {
 namespace {
 
-constexpr uint32_t kThreads = 4;  // batches under way at once
+constexpr uint32_t kUnitsInFlight = 4;
+constexpr uint32_t kThreadsMax = 16;
 constexpr uint64_t kTotalBytes = 1 << 30;
 constexpr int kRounds = 5;
 constexpr int kSmallBatches = 2000;
@@ -107,9 +108,18 @@ double PinnedCopyRate(cudaMemcpyKind kind) {
   return kBytes / seconds;
 }
 
-bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, uint64_t value_bytes, double pinned) {
+// Batches whose values lie in slots, and how many of them are outstanding, each from a thread of its own.
+struct StreamShape {
+  uint64_t value_kib;
+  uint32_t at_once;
+};
+constexpr StreamShape kStreamShapes[] = {{16, 4},    {16, 16},   {64, 4},    {64, 16},   {256, 4},   {256, 16}, {1024, 4},
+                                         {1024, 16}, {4096, 4},  {4096, 8},  {4096, 16}, {8192, 4},  {8192, 8}, {16384, 4}};
+
+bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, const StreamShape& shape, double pinned) {
+  const uint64_t value_bytes = shape.value_kib << 10;
   std::deque<FilledSlot> slots;
-  for (uint32_t i = 0; i < kThreads; ++i) slots.emplace_back(arena, value_bytes);
+  for (uint32_t i = 0; i < shape.at_once; ++i) slots.emplace_back(arena, value_bytes);
   for (FilledSlot& slot : slots) slot.RunOn(worker);
   std::vector<double> seconds;
   for (int round = 0; round < kRounds; ++round) {
@@ -126,8 +136,8 @@ bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, uint64_t
   std::ranges::nth_element(seconds, seconds.begin() + kRounds / 2);
   const double rate = kTotalBytes / seconds[kRounds / 2];
   const bool right = std::ranges::all_of(slots, &FilledSlot::IsRight);
-  std::printf("| 1 GiB of float32 to bnb-nf4, %llu MiB a batch, %u at once | %.1f GB/s | %.3f | %s |\n",
-              static_cast<unsigned long long>(value_bytes >> 20), kThreads, rate * 1e-9, pinned > 0 ? rate / pinned : 0,
+  std::printf("| 1 GiB of float32 to bnb-nf4, %llu KiB a batch, %u at once | %.1f GB/s | %.3f | %s |\n",
+              static_cast<unsigned long long>(shape.value_kib), shape.at_once, rate * 1e-9, pinned > 0 ? rate / pinned : 0,
               right ? "equal" : "**DIFFERENT**");
   return right;
 }
@@ -175,13 +185,13 @@ bool MeasureWorker(const char* through, server::SlotArena& arena, const std::str
   const RealClock clock;
   RecordingLogger logger;
   server::GpuWorker worker(
-      {.device = gpu, .units_in_flight_max = kThreads, .probe_interval = absl::InfiniteDuration()},
+      {.device = gpu, .units_in_flight_max = kUnitsInFlight, .probe_interval = absl::InfiniteDuration()},
       [&gpu] { return Launch(gpu); }, SharedSlotsOf(arena), clock, logger);
   worker.Start();
   if (!worker.AwaitState(server::WorkerState::kServing, kPatience)) throw std::runtime_error("the worker serves not");
   bool all_right = true;
   if (pinned > 0) {
-    for (const uint64_t mib : {1, 4, 8, 16}) all_right = MeasureStream(worker, arena, mib << 20, pinned) && all_right;
+    for (const StreamShape& shape : kStreamShapes) all_right = MeasureStream(worker, arena, shape, pinned) && all_right;
   }
   for (const uint64_t kib : {4, 64, 128, 1024}) {
     for (const auto pause : {absl::ZeroDuration(), absl::Milliseconds(1)}) {
@@ -202,7 +212,7 @@ int Main() {
   } else {
     std::printf("no GPU: what the processes need for each other only\n");
   }
-  const auto arena = OrThrow(server::SlotArena::Create(24 << 20, kThreads, [](const std::function<void()>&) {}));
+  const auto arena = OrThrow(server::SlotArena::Create(24 << 20, kThreadsMax, [](const std::function<void()>&) {}));
   std::printf("\n| what | result | of the slower pinned copy | bytes |\n|---|---|---|---|\n");
   bool all_right = gpus.empty() || MeasureWorker("worker", *arena, gpus.front(), pinned);
   all_right = MeasureWithoutWorker(*arena) && all_right;
