@@ -251,7 +251,9 @@ class Fp8ChunkCodec {
   static constexpr bool kHasSignAddend = false;
 
   __device__ explicit Fp8ChunkCodec(const FusedRules&) {}
-  __device__ static bool IsUsual(const FusedRules& rules, float) { return !rules.ieee_overflow && !rules.unsigned_zero; }
+  __device__ static bool IsUsual(const FusedRules& rules, float) {
+    return !rules.ieee_overflow && !rules.unsigned_zero;
+  }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float,

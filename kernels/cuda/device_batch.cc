@@ -172,41 +172,43 @@ class BatchLauncher {
     std::byte* const codes = Output(kCodesSegment);
     const FusedLaunch launch = FindFusedLaunch(recipe_.transform, recipe_.element, plan_.values_dtype);
     if (batch_.kernels == CudaKernels::kGeneric || launch == nullptr) return 0;
-    if (!IsAligned(Values()) || !IsAligned(codes) || !IsUsualGlobalScale(parameters_.global_scale)) return 0;
+    if (!IsAligned(Values()) || !IsAligned(codes)) return 0;
+    if (recipe_.method == ScaleMethod::kCompressedTensorsNvfp4 && !IsUsualGlobalScale(parameters_.global_scale))
+      return 0;
     const bool has_scales = plan_.HasScalePerRun();
     const FusedGeometry geometry = FusedGeometryOf(runs_, bits_, has_scales);
     if (geometry.runs == 0) return 0;
     const bool nests = nests_ && CanNest(geometry, recipe_.element, batch_.element_count);
     if (nests) nests_ = false;
     const DeviceNestedJob nested = NestedJob(nullptr);
-    launches.Add(launch, bits_,
-                 {.runs = runs_,
-                  .rules = {.method = has_scales ? recipe_.method : ScaleMethod::kNone,
-                            .rounding = recipe_.scale_rounding,
-                            .parameters = recipe_.scale,
-                            .divisor_reciprocal = 1 / recipe_.scale.divisor,
-                            .lowest = recipe_.lowest,
-                            .highest = recipe_.highest,
-                            .code_xor = recipe_.code_xor,
-                            .ieee_overflow = recipe_.ieee_overflow,
-                            .unsigned_zero = recipe_.unsigned_zero,
-                            .stored_bytes =
-                                static_cast<uint32_t>(plan_.scheme.double_quant ? sizeof(float) : scale_bytes_),
-                            .nests = nests,
-                            .nested_code = nested.code},
-                  .tensor = {.values = Values(),
-                             .codes = codes,
-                             .stored = stored_,
-                             .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
-                             .zero_points = ZeroPoints(0),
-                             .nested_codes = nested.codes,
-                             .nested_scales = nested.nested_scales,
-                             .findings = batch_.findings,
-                             .factor = TensorScale().factor,
-                             .zero = TensorScale().zero,
-                             .global_scale = parameters_.global_scale,
-                             .global_reciprocal = 1 / parameters_.global_scale,
-                             .nested_offset = nested.offset}});
+    launches.Add(
+        launch, bits_,
+        {.runs = runs_,
+         .rules = {.method = has_scales ? recipe_.method : ScaleMethod::kNone,
+                   .rounding = recipe_.scale_rounding,
+                   .parameters = recipe_.scale,
+                   .divisor_reciprocal = 1 / recipe_.scale.divisor,
+                   .lowest = recipe_.lowest,
+                   .highest = recipe_.highest,
+                   .code_xor = recipe_.code_xor,
+                   .ieee_overflow = recipe_.ieee_overflow,
+                   .unsigned_zero = recipe_.unsigned_zero,
+                   .stored_bytes = static_cast<uint32_t>(plan_.scheme.double_quant ? sizeof(float) : scale_bytes_),
+                   .nests = nests,
+                   .nested_code = nested.code},
+         .tensor = {.values = Values(),
+                    .codes = codes,
+                    .stored = stored_,
+                    .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
+                    .zero_points = ZeroPoints(0),
+                    .nested_codes = nested.codes,
+                    .nested_scales = nested.nested_scales,
+                    .findings = batch_.findings,
+                    .factor = TensorScale().factor,
+                    .zero = TensorScale().zero,
+                    .global_scale = parameters_.global_scale,
+                    .global_reciprocal = 1 / parameters_.global_scale,
+                    .nested_offset = nested.offset}});
     return geometry.elements;
   }
 

@@ -38,9 +38,9 @@ bool HasDeviceKernels(const Plan& plan);
 uint64_t DeviceScratchBytes(const Plan& plan, uint64_t element_count);
 
 // Queue the batches on `stream`: those with the same kernels and rules become launches of up to kLaunchTensorsMax of
-// them. All quantize or all dequantize, and each has memory of its own. INTERNAL with reason BACKEND_FAILED if a copy or a fill cannot be queued; errors of the
-// launches themselves are left to cudaGetLastError. An output that is a copy of an input (spooled values) is not
-// written.
+// them. All quantize or all dequantize, and each has memory of its own. INTERNAL with reason BACKEND_FAILED if a copy
+// or a fill cannot be queued; errors of the launches themselves are left to cudaGetLastError. An output that is a copy
+// of an input (spooled values) is not written.
 absl::Status LaunchQuantize(std::span<const DeviceBatch> batches, cudaStream_t stream);
 absl::Status LaunchDequantize(std::span<const DeviceBatch> batches, cudaStream_t stream);
 

@@ -75,7 +75,8 @@ class FusedDecoder {
   };
 
   // All codes are fetched before the first scale is waited for, and so are all scales and zero points.
-  __device__ Pieces Load(const FusedDecodeGeometry& geometry, uint64_t elements, uint64_t first, uint64_t distance) const {
+  __device__ Pieces Load(const FusedDecodeGeometry& geometry, uint64_t elements, uint64_t first,
+                         uint64_t distance) const {
     Pieces pieces;
     uint32_t runs[kPieces];
 #pragma unroll
@@ -106,8 +107,9 @@ class FusedDecoder {
     if (Format::kKind == ElementKind::kLevels && rules_.nests) {
 #pragma unroll
       for (uint32_t i = 0; i < kPieces; ++i) {
-        scales[i] = DecodeNestedScale(rules_.nested_code, static_cast<uint32_t>(tensor_.stored[runs[i]]),
-                                      __ldg(tensor_.nested_scales + runs[i] / kNestedBlockScales), tensor_.nested_offset);
+        scales[i] =
+            DecodeNestedScale(rules_.nested_code, static_cast<uint32_t>(tensor_.stored[runs[i]]),
+                              __ldg(tensor_.nested_scales + runs[i] / kNestedBlockScales), tensor_.nested_offset);
       }
       return;
     }
@@ -151,7 +153,8 @@ class FusedDecoder {
     if (!pieces.are_there[i]) return;
     if constexpr (kRestore == Restore::kMultiplyFtz) {
       // Only then can a product be a subnormal, which is flushed.
-      if (fabsf(scale) < 0x1p-100f && scale != 0) return DecodeExactly(rules_.code_xor, tensor_, pieces.begins[i], scale);
+      if (fabsf(scale) < 0x1p-100f && scale != 0)
+        return DecodeExactly(rules_.code_xor, tensor_, pieces.begins[i], scale);
     }
     StoreNarrowed<Values>(values, tensor_.values + pieces.begins[i] * sizeof(Bits));
   }
@@ -162,7 +165,8 @@ class FusedDecoder {
     return level * scale;
   }
 
-  __device__ static __noinline__ void DecodeExactly(uint32_t code_xor, const FusedDecodeTensor& tensor, uint64_t begin, float scale) {
+  __device__ static __noinline__ void DecodeExactly(uint32_t code_xor, const FusedDecodeTensor& tensor, uint64_t begin,
+                                                    float scale) {
 #pragma unroll 1
     for (uint64_t i = begin; i < begin + kPieceElements; ++i) {
       const uint32_t code = DeviceCodeAt<Format>(tensor.codes, i) ^ code_xor;

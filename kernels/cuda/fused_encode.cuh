@@ -141,7 +141,8 @@ class FusedEncoder {
 #pragma unroll 1
     for (uint32_t i = 0; i < kChunkElements; ++i) {
       const float value = LoadDeviceValue<Values>(tensor_.values, begin + i);
-      writer.Add(Encoded<OnDevice<Format>>(Transformed<kTransform>(value, factor, zero), value, rules_) ^ rules_.code_xor);
+      writer.Add(Encoded<OnDevice<Format>>(Transformed<kTransform>(value, factor, zero), value, rules_) ^
+                 rules_.code_xor);
     }
   }
 
@@ -377,8 +378,10 @@ __global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransfo
   }
 }
 
-// CTAs that make a table stay: as many as there are at once on the largest GPUs, which is enough for smaller ones.
-inline constexpr uint64_t kTableBlocksMax = 132 * 8;
+// CTAs that make a table stay: about as many as there are at once on the largest GPUs, which is enough for smaller
+// ones.
+inline constexpr uint64_t kTableThreadsMax = 132 * 1536;
+inline constexpr uint64_t kLongTableBlocksMax = 132 * 8;
 // From so many chunks on a CTA fetches while it works; of fewer there are not enough CTAs to keep all processors busy.
 inline constexpr uint64_t kManyChunks = uint64_t{1} << 23;
 
@@ -387,7 +390,8 @@ template <class Values>
 uint64_t TurnsOf(const FusedRules& rules, uint32_t lanes, uint64_t chunks, bool has_table) {
   constexpr uint64_t kTurnChunks = uint64_t{kShortRunThreads<Values>} * kHeldChunks;
   if (rules.nests) return uint64_t{kNestedBlockScales} * lanes / kTurnChunks;
-  if (has_table) return (chunks + kTurnChunks * kTableBlocksMax - 1) / (kTurnChunks * kTableBlocksMax);
+  constexpr uint64_t kTableChunksMax = kTableThreadsMax * kHeldChunks;
+  if (has_table) return (chunks + kTableChunksMax - 1) / kTableChunksMax;
   return chunks < kManyChunks ? 1 : 2;
 }
 
@@ -418,7 +422,7 @@ struct FusedLauncher {
           rules, tensors, static_cast<uint32_t>(std::countr_zero(geometry.lanes)), static_cast<uint32_t>(turns));
       return;
     }
-    const uint64_t blocks_max = kHasTable ? kTableBlocksMax : kFusedRunsMax;
+    const uint64_t blocks_max = kHasTable ? kLongTableBlocksMax : kFusedRunsMax;
     EncodeLongRuns<kTransform, Format, Values>
         <<<GridOf(count_max < blocks_max ? count_max : blocks_max, jobs.size()), geometry.threads, 0, stream>>>(
             rules, tensors, geometry.rows, geometry.tile);

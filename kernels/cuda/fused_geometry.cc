@@ -105,8 +105,8 @@ FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_s
 
 bool CanShareLaunch(const DeviceFusedJob& one, const DeviceFusedJob& other, int code_bits) {
   const bool has_scales = one.rules.method != ScaleMethod::kNone;
-  return one.rules == other.rules && FusedGeometryOf(one.runs, code_bits, has_scales)
-                                         .IsLike(FusedGeometryOf(other.runs, code_bits, has_scales));
+  return one.rules == other.rules &&
+         FusedGeometryOf(one.runs, code_bits, has_scales).IsLike(FusedGeometryOf(other.runs, code_bits, has_scales));
 }
 
 bool CanShareLaunch(const DeviceFusedDecodeJob& one, const DeviceFusedDecodeJob& other, int code_bits) {

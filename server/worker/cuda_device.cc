@@ -23,8 +23,8 @@ constexpr int kDevice = 0;
 constexpr uint64_t kContextBytesMax = uint64_t{640} << 20;
 // What CUDA takes after its context was measured: kernels that are loaded when they are first used, and streams.
 constexpr uint64_t kLaterBytes = uint64_t{64} << 20;
-// A batch takes less: its inputs and outputs fill a slot at most, and what is made between them is smaller. So does what
-// is computed together.
+// A batch takes less: its inputs and outputs fill a slot at most, and what is made between them is smaller. So does
+// what is computed together.
 constexpr uint64_t kSlotsPerBatch = 2;
 // More at once is no faster, and its first batch waits longer for its last.
 constexpr uint64_t kTogetherBytesMax = 16 << 20;

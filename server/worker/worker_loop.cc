@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -97,31 +98,27 @@ class Worker {
 
   absl::Status Serve() {
     while (true) {
-      auto received = NextMessage();
       // Small batches that came together are computed together.
-      for (size_t taken = 0; taken < jobs_max_; ++taken) {
-        if (absl::IsUnavailable(received.status())) return absl::OkStatus();
-        if (!received.ok()) return received.status();
-        if (std::holds_alternative<ShutdownMessage>(received->message)) return absl::OkStatus();
-        QUANTD_RETURN_IF_ERROR(Take(received->message));
-        if (small_runs_ == 0) break;
-        auto more = socket_.TryReceive();
-        if (more.ok() && !more->has_value()) break;
-        received = more.ok() ? absl::StatusOr<MessageSocket::Received>(**std::move(more)) : more.status();
+      auto received = small_runs_ == 0 ? NextMessage() : socket_.TryReceive();
+      if (absl::IsUnavailable(received.status())) return absl::OkStatus();
+      if (!received.ok()) return received.status();
+      if (received->has_value()) {
+        if (std::holds_alternative<ShutdownMessage>((*received)->message)) return absl::OkStatus();
+        QUANTD_RETURN_IF_ERROR(Take((*received)->message));
       }
-      StartSmallRuns();
+      if (!received->has_value() || small_runs_ == kTogetherMax) StartSmallRuns();
     }
   }
 
  private:
   using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
-  absl::StatusOr<MessageSocket::Received> NextMessage() const {
+  // Waits for it.
+  absl::StatusOr<std::optional<MessageSocket::Received>> NextMessage() const {
     const auto end = std::chrono::steady_clock::now() + kAskingMax;
     do {
       auto received = socket_.TryReceive();
-      if (!received.ok()) return received.status();
-      if (received->has_value()) return **std::move(received);
+      if (!received.ok() || received->has_value()) return received;
     } while (std::chrono::steady_clock::now() < end);
     return socket_.Receive();
   }
@@ -169,14 +166,17 @@ class Worker {
   }
 
   void StartSmallRuns() {
-    const size_t count = std::exchange(small_runs_, 0);
-    if (count == 0 || threads_.TryRunHere([this] { ComputeWaiting(1); })) return;
+    size_t count = std::exchange(small_runs_, 0);
+    if (count == 0) return;
+    threads_.TryRunHere([this, &count] { count -= std::min(count, ComputeWaiting(1)); });
     for (size_t i = 0; i < count; ++i) threads_.Submit({}, [this] { ComputeWaiting(units_in_flight_); });
   }
 
-  // An even share of what waits, where `sharers` compute; nothing if others have computed it meanwhile.
-  void ComputeWaiting(uint32_t sharers) {
+  // An even share of what waits, where `sharers` compute; nothing if others have taken it meanwhile. How many it was:
+  // it is called at least once for each run that waits.
+  size_t ComputeWaiting(uint32_t sharers) {
     const std::vector<WaitingRun> share = TakeShare(sharers);
+    if (share.empty()) return 0;
     std::vector<BatchRun> runs;
     runs.reserve(share.size());
     for (const WaitingRun& run : share) runs.push_back({*run.plan, run.batch, *run.cancelled});
@@ -188,6 +188,7 @@ class Worker {
       if (IsOutOfMemory(run)) run.result = device_.backend()->Run(run.plan, run.batch, run.cancelled);
       Answer(share[i].message->id, run.result.status(), run.result.ok() ? *run.result : BatchResult());
     }
+    return share.size();
   }
   static bool IsOutOfMemory(const BatchRun& run) { return absl::IsResourceExhausted(run.result.status()); }
 
@@ -200,7 +201,8 @@ class Worker {
     while (share.size() < count_max) {
       WaitingRun& next = waiting_.front();
       bytes += next.Bytes();
-      const bool joins = share.empty() || (next.IsSmall() == share[0].IsSmall() && bytes <= device_.together_bytes_max());
+      const bool joins =
+          share.empty() || (next.IsSmall() == share[0].IsSmall() && bytes <= device_.together_bytes_max());
       if (!joins) break;
       share.push_back(std::move(next));
       waiting_.pop_front();
@@ -252,8 +254,8 @@ class Worker {
   absl::Mutex mutex_;
   std::map<uint64_t, CancelFlag> jobs_ ABSL_GUARDED_BY(mutex_);
   std::deque<WaitingRun> waiting_ ABSL_GUARDED_BY(mutex_);  // those of jobs_ that nobody computes yet
-  size_t small_runs_ = 0;                                    // of those, whom the reading thread has not started yet
-  ComputePool threads_;  // after all that its work uses
+  size_t small_runs_ = 0;                                   // of those, what the reading thread has not started yet
+  ComputePool threads_;                                     // after all that its work uses
 };
 
 absl::StatusOr<uint32_t> OpenAndCheck(const StartMessage& start, const SlotMemory& slots, WorkerDevice& device) {

@@ -13,6 +13,7 @@
 #include "kernels/format/dynamic8.h"
 #include "kernels/format/fp4_bnb.h"
 #include "kernels/format/nf4.h"
+#include "tests/kernels/cuda/device_arithmetic.h"
 #include "tests/support/every_backend.h"
 #include "tests/support/scheme_check.h"
 #include "tests/support/tensor_runner.h"
@@ -213,6 +214,20 @@ TEST_F(CudaBackendTest, ManyThreadsMakeTheBytesOfOne) {
     }
   }
   EXPECT_THAT(made, ::testing::Each(expected));
+}
+
+TEST_F(CudaBackendTest, DividesAsIeeeDoes) {
+  EXPECT_EQ(WrongReciprocals(), 0u);
+  std::mt19937_64 random = MakeRandom(19);
+  // The largest codes and steps of all elements, then what an NVFP4 tensor may have as its scale.
+  for (const float divisor : {1.0f, 6.0f, 7.0f, 7.5f, 15.0f, 16.0f, 127.0f, 127.5f, 255.0f, 448.0f, 57344.0f}) {
+    EXPECT_EQ(WrongQuotients(divisor, 0x1p-60f, 0x1.fep127f), 0u) << divisor;
+  }
+  for (int i = 0; i < 50; ++i) {
+    const auto bits = static_cast<uint32_t>(random());
+    const float divisor = std::ldexp(std::bit_cast<float>(127u << 23 | bits >> 9), static_cast<int>(bits % 120) - 60);
+    EXPECT_EQ(WrongQuotients(divisor, 0x1p-9f, 448.0f), 0u) << divisor;
+  }
 }
 
 TEST_F(CudaBackendTest, ComputesTheKnownAnswers) { EXPECT_EQ(SelfTest(*backend_), absl::OkStatus()); }

@@ -72,9 +72,9 @@ class WorkerLoop : public ::testing::Test {
     auto ends = MessageSocket::MakePair();
     ASSERT_TRUE(ends.ok());
     socket_.emplace(std::move(ends->first));
-    thread_ = std::thread([this](MessageSocket socket, std::unique_ptr<WorkerDevice> on) {
-      ended_ = ServeDevice(socket, std::move(on));
-    }, std::move(ends->second), std::move(device));
+    thread_ = std::thread(
+        [this](MessageSocket socket, std::unique_ptr<WorkerDevice> on) { ended_ = ServeDevice(socket, std::move(on)); },
+        std::move(ends->second), std::move(device));
   }
   // How ServeDevice ended, the socket being closed.
   absl::Status End() {
