@@ -17,12 +17,6 @@ inline constexpr uint32_t kEveryLane = 0xffffffffu;
 template <class Format>
 inline constexpr int kChunkWords = static_cast<int>(kChunkElements) * Format::kBits / 32;
 
-// 1 / factor, rounded, of factors from 2^-80 to 2^100: as __frcp_rn, without its way for others.
-__device__ inline float UsualReciprocal(float factor) {
-  const float estimate = InstructionReciprocal(factor);
-  return __fmaf_rn(estimate, __fmaf_rn(-factor, estimate, 1.0f), estimate);
-}
-
 // Values transformed and multiplied by 2^kPower, which rounds nothing within the range of IsUsual.
 template <Transform kTransform, int kPower>
 class Quotients {
@@ -41,7 +35,8 @@ class Quotients {
   // 2^-36.
   __device__ bool IsUsual(float factor, float largest_magnitude) const {
     if constexpr (kDivides) {
-      return factor >= 0x1p-80f && factor <= 0x1p100f && largest_magnitude * reciprocal_ <= 0x1p60f * kOne;
+      constexpr float kLargest = kTransform == Transform::kDivideAddZero ? 0x1p14f : 0x1p60f;  // see their codecs
+      return factor >= 0x1p-80f && factor <= 0x1p100f && largest_magnitude * reciprocal_ <= kLargest * kOne;
     } else {
       return factor <= 0x1p90f;
     }
@@ -316,6 +311,54 @@ class IntegerChunkCodec {
   float lowest_;
   float highest_;
   uint32_t code_xor_;
+};
+// Integers with a zero point, which have all codes of their bits: they are limited two at a time, after rounding.
+template <class Format>
+class ZeroPointChunkCodec {
+ public:
+  static constexpr int kPower = 0;
+  static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = false;
+
+  __device__ explicit ZeroPointChunkCodec(const FusedRules& rules) : code_xor_(rules.code_xor * kRepeated) {}
+  __device__ static bool IsUsual(const FusedRules& rules, float) {
+    return rules.lowest == -kHalf && rules.highest == kHalf - 1;
+  }
+
+  template <class Values>
+  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kDivideAddZero, kPower>& quotients,
+                         float, uint32_t (&words)[kChunkWords<Format>]) const {
+    constexpr uint32_t kHighest = static_cast<uint32_t>(2 * kHalf - 1) * 0x00010001u;
+#pragma unroll
+    for (int w = 0; w < kChunkWords<Format>; ++w) {
+      // Rounds to an integer above the lowest code, of which the low bits hold 16.
+      const auto code = [&](int i) {
+        return __float_as_uint(quotients(chunk[w * kPerWord + i]) + (0x1.8p23f + kHalf));
+      };
+      uint32_t word = 0;
+#pragma unroll
+      for (int i = 0; i < kPerWord / 2; ++i) {
+        const uint32_t pair = __byte_perm(code(i), code(i + kPerWord / 2), 0x5410);
+        word += __vimin_s16x2_relu(pair, kHighest) << (Format::kBits * i);
+      }
+      words[w] = word ^ code_xor_ ^ kRepeated << (Format::kBits - 1);
+    }
+  }
+
+ private:
+  static constexpr float kHalf = static_cast<float>(1 << (Format::kBits - 1));
+  static constexpr int kPerWord = 32 / Format::kBits;
+  static constexpr uint32_t kRepeated = Format::kBits == 8 ? 0x01010101u : 0x11111111u;
+
+  uint32_t code_xor_;
+};
+template <>
+class ChunkCodec<Transform::kDivideAddZero, Int4> : public ZeroPointChunkCodec<Int4> {
+  using ZeroPointChunkCodec<Int4>::ZeroPointChunkCodec;
+};
+template <>
+class ChunkCodec<Transform::kDivideAddZero, Int8> : public ZeroPointChunkCodec<Int8> {
+  using ZeroPointChunkCodec<Int8>::ZeroPointChunkCodec;
 };
 template <Transform kTransform>
 class ChunkCodec<kTransform, Int4> : public IntegerChunkCodec<kTransform, Int4> {

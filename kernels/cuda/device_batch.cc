@@ -187,7 +187,7 @@ class BatchLauncher {
          .rules = {.method = has_scales ? recipe_.method : ScaleMethod::kNone,
                    .rounding = recipe_.scale_rounding,
                    .parameters = recipe_.scale,
-                   .divisor_reciprocal = 1 / recipe_.scale.divisor,
+                   .divisor_reciprocal = 1 / KnownDivisor(),
                    .lowest = recipe_.lowest,
                    .highest = recipe_.highest,
                    .code_xor = recipe_.code_xor,
@@ -210,6 +210,12 @@ class BatchLauncher {
                     .global_reciprocal = 1 / parameters_.global_scale,
                     .nested_offset = nested.offset}});
     return geometry.elements;
+  }
+
+  // Of FusedRules::divisor_reciprocal.
+  float KnownDivisor() const {
+    if (recipe_.method != ScaleMethod::kStrictAsymmetric) return parameters_.divisor;
+    return (parameters_.highest_code - parameters_.lowest_code) / 2;
   }
 
   absl::Status QuantizeGenerically(uint64_t begin) {

@@ -118,7 +118,7 @@ struct FusedRules {
   ScaleMethod method;  // kNone: all runs have their tensor's `factor`, and nothing is stored but codes
   DataType rounding;
   ScaleParameters parameters;  // but for `global_scale`, which is 1
-  float divisor_reciprocal;    // of theirs
+  float divisor_reciprocal;    // of theirs, of kStrictAsymmetric half of its steps'
   float lowest;
   float highest;
   uint32_t code_xor;

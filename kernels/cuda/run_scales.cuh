@@ -21,7 +21,7 @@ __device__ RunScale MakeRounded(DataType rounding, const RunRange& range, const 
 
 // Rounded, of what a launch divides by.
 struct KnownReciprocals {
-  float divisor;
+  float divisor;  // as FusedRules::divisor_reciprocal
   float global_scale;
 };
 
@@ -46,6 +46,38 @@ __device__ RunScale Nvfp4Scale(float share, float global_scale, const KnownRecip
   return {stored, QuotientByKnown(WidenedPair<Fp8E4m3>(stored).x, global_scale, reciprocals.global_scale), 0};
 }
 
+// What StrictAsymmetric and CompressedTensorsAsymmetric divide by a scale: a sum with a code is made of it. A quotient
+// that QuotientByKnown does not cover is too small to count.
+__device__ inline float InSteps(float lowest, float scale) {
+  if (scale < 0x1p-60f || scale > 0x1p100f) return lowest / scale;
+  return QuotientByKnown(lowest, scale, UsualReciprocal(scale));
+}
+
+// As StrictAsymmetric.
+template <class Type>
+__device__ RunScale StrictZeroPointScale(const RunRange& run, const ScaleParameters& parameters, float reciprocal) {
+  const float half_range = run.highest / 2 - run.lowest / 2;
+  const float half_steps = (parameters.highest_code - parameters.lowest_code) / 2;
+  const float scale = OneForZero(RoundToFinite<Type>(ShareOf(half_range, half_steps, reciprocal)));
+  const float unrounded_zero = parameters.lowest_code - InSteps(run.lowest, scale);
+  const float zero = run.highest == run.lowest
+                         ? 0.0f
+                         : RoundEven(Clamp(unrounded_zero, parameters.lowest_code, parameters.highest_code));
+  return {Type::ToBits(scale), scale, zero};
+}
+
+// As CompressedTensorsAsymmetric.
+template <class Type>
+__device__ RunScale CompressedTensorsZeroPointScale(const RunRange& run, const ScaleParameters& parameters,
+                                                    float reciprocal) {
+  const float range = RoundToFinite<Type>(run.highest - run.lowest);
+  const float rounded = RoundToFinite<Type>(ShareOf(range, parameters.divisor, reciprocal));
+  if (rounded == 0) return {Type::ToBits(Type::kEpsilon), Type::kEpsilon, 0};
+  const float unrounded_zero = RoundTo<Type>(parameters.lowest_code - RoundTo<Type>(InSteps(run.lowest, rounded)));
+  const float zero = RoundEven(Clamp(unrounded_zero, parameters.lowest_code, parameters.highest_code));
+  return {Type::ToBits(rounded), rounded, zero};
+}
+
 // All threads take the same branch, so one kernel serves all methods.
 template <Transform kTransform, ElementKind kKind>
 __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const RunRange& range,
@@ -61,8 +93,15 @@ __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const Ru
     if (rounding == DataType::kFloat16) return CompressedTensorsMx<true>::Make(range, parameters);
     return CompressedTensorsMx<false>::Make(range, parameters);
   } else if constexpr (kTransform == Transform::kDivideAddZero) {
-    if (method == ScaleMethod::kStrictAsymmetric) return MakeRounded<StrictAsymmetric>(rounding, range, parameters);
-    return MakeRounded<CompressedTensorsAsymmetric>(rounding, range, parameters);
+    const auto make = [&]<class Type>() {
+      if (method == ScaleMethod::kStrictAsymmetric) {
+        return StrictZeroPointScale<Type>(range, parameters, reciprocals.divisor);
+      }
+      return CompressedTensorsZeroPointScale<Type>(range, parameters, reciprocals.divisor);
+    };
+    if (rounding == DataType::kFloat16) return make.template operator()<DeviceFloat16Scale>();
+    if (rounding == DataType::kBFloat16) return make.template operator()<DeviceBFloat16Scale>();
+    return make.template operator()<Float32Scale>();
   } else if constexpr (kKind == ElementKind::kLevels) {
     return MakeRounded<StrictAbsmax>(rounding, range, parameters);
   } else {
