@@ -181,8 +181,11 @@ class FusedDecoder {
 
 // The tensors of a launch, each of which has the CTAs with its number in `blockIdx.y`.
 struct FusedDecodeTensors {
-  FusedDecodeTensor own[kLaunchTensorsMax];
-  uint64_t elements[kLaunchTensorsMax];
+  struct Part {
+    FusedDecodeTensor tensor;
+    uint64_t elements;
+  };
+  Part parts[kLaunchTensorsMax];
 };
 
 template <Restore kRestore, class Format, class Values>
@@ -190,10 +193,10 @@ __global__ void __launch_bounds__(kBlockThreads)
     DecodeChunks(const __grid_constant__ FusedDecodeRules rules, const __grid_constant__ FusedDecodeTensors tensors,
                  FusedDecodeGeometry geometry) {
   using Decoder = FusedDecoder<kRestore, Format, Values>;
-  const Decoder decoder(rules, tensors.own[blockIdx.y]);
+  const Decoder decoder(rules, tensors.parts[blockIdx.y].tensor);
   const uint32_t lane = threadIdx.x % 32;
   const uint64_t first = (ThreadIndex() - lane) * kChunkElements + lane * Decoder::kPieceElements;
-  decoder.Store(decoder.Load(geometry, tensors.elements[blockIdx.y], first, 32 * Decoder::kPieceElements));
+  decoder.Store(decoder.Load(geometry, tensors.parts[blockIdx.y].elements, first, 32 * Decoder::kPieceElements));
 }
 
 template <Restore kRestore, class Format, class Values>
@@ -205,8 +208,7 @@ struct FusedDecodeLauncher {
     uint64_t elements_max = 0;
     for (size_t i = 0; i < jobs.size(); ++i) {
       geometry = FusedDecodeGeometryOf(jobs[i].runs, Format::kBits, rules.method != ScaleMethod::kNone);
-      tensors.own[i] = jobs[i].tensor;
-      tensors.elements[i] = geometry.elements;
+      tensors.parts[i] = {jobs[i].tensor, geometry.elements};
       elements_max = elements_max < geometry.elements ? geometry.elements : elements_max;
     }
     if (elements_max == 0) return;

@@ -23,6 +23,7 @@ class FusedEncoder {
 
  public:
   static constexpr bool kHasZero = kTransform == Transform::kDivideAddZero;
+  static constexpr bool kHasTable = Codec::kHasTable;
   static constexpr uint32_t kCodeBytes = kChunkElements * Format::kBits / 8;
 
   __device__ FusedEncoder(const FusedRules& rules, const FusedTensor& tensor)
@@ -251,9 +252,12 @@ inline constexpr bool kNests = std::is_same_v<Format, Nf4> || std::is_same_v<For
 
 // The tensors of a launch, each of which has the CTAs with its number in `blockIdx.y`.
 struct FusedTensors {
-  FusedTensor own[kLaunchTensorsMax];
-  uint32_t counts[kLaunchTensorsMax];  // of chunks, or of runs that have CTAs
-  uint64_t rows[kLaunchTensorsMax];    // of those
+  struct Part {
+    FusedTensor tensor;
+    uint32_t count;  // of chunks, or of runs that have CTAs
+    uint32_t rows;   // of those
+  };
+  Part parts[kLaunchTensorsMax];
 };
 
 // Each run belongs to 2^`lanes_log2` neighbours of one warp, or to a lane for itself. A warp has kHeldChunks chunks for
@@ -267,8 +271,8 @@ __global__ void __launch_bounds__(kShortRunThreads<Values>, kShortRunBlocksMin<k
   constexpr uint32_t kBlockChunks = kWarps * kWarpChunks;
   constexpr bool kCanNest = !kAlone && kNests<Format>;
   __shared__ ChunkStageMemory<Values> memory[kWarps];
-  const FusedTensor& tensor = tensors.own[blockIdx.y];
-  const uint32_t chunk_count = tensors.counts[blockIdx.y];
+  const FusedTensor& tensor = tensors.parts[blockIdx.y].tensor;
+  const uint32_t chunk_count = tensors.parts[blockIdx.y].count;
   const uint32_t first_of_block = blockIdx.x * turns * kBlockChunks;
   if (first_of_block >= chunk_count) return;
   const Encoder encoder(rules, tensor);
@@ -333,26 +337,29 @@ __global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransfo
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
   __shared__ uint32_t of_warps[2][32];
   using Encoder = FusedEncoder<kTransform, Format, Values>;
-  const FusedTensor& tensor = tensors.own[blockIdx.y];
-  const uint32_t run_count = tensors.counts[blockIdx.y];
-  const uint64_t rows = tensors.rows[blockIdx.y];
+  const FusedTensor& tensor = tensors.parts[blockIdx.y].tensor;
+  const uint32_t run_count = tensors.parts[blockIdx.y].count;
+  const uint32_t rows = tensors.parts[blockIdx.y].rows;
   const Encoder encoder(rules, tensor);
-  const uint32_t row_runs = tile.row_runs;
-  for (uint32_t run = blockIdx.x; run < run_count; run += gridDim.x) {
-    const uint64_t first_row = run / row_runs * runs.band_rows;
-    const uint64_t first_column = run % row_runs * runs.run_elements;
-    uint64_t begins[kHeldChunks];
+  const uint32_t row_chunks = static_cast<uint32_t>(runs.row_elements / kChunkElements);
+  const uint32_t run_chunks = static_cast<uint32_t>(runs.run_elements / kChunkElements);
+  // Without a table there are as many CTAs as runs.
+  const uint32_t end = Encoder::kHasTable ? run_count : min(blockIdx.x + 1, run_count);
+  for (uint32_t run = blockIdx.x; run < end; run += gridDim.x) {
+    const uint32_t first_row = run / tile.row_runs * static_cast<uint32_t>(runs.band_rows);
+    const uint32_t first_column = run % tile.row_runs * run_chunks;
+    uint32_t numbers[kHeldChunks];
     bool is_there[kHeldChunks];
     Chunk<Values> chunks[kHeldChunks];
     DeviceRange range;
 #pragma unroll
     for (uint32_t i = 0; i < kHeldChunks; ++i) {
       const uint32_t index = threadIdx.x + i * blockDim.x;
-      const uint64_t row = first_row + (index >> tile.row_chunks_shift);
-      const uint64_t column = first_column + uint64_t{index & tile.row_chunks_mask} * kChunkElements;
-      is_there[i] = index < tile.chunk_count && row < rows && column < runs.row_elements;
-      begins[i] = is_there[i] ? row * runs.row_elements + column : first_row * runs.row_elements + first_column;
-      chunks[i] = Chunk<Values>(tensor.values + begins[i] * sizeof(typename Values::Bits));
+      const uint32_t row = first_row + (index >> tile.row_chunks_shift);
+      const uint32_t column = first_column + (index & tile.row_chunks_mask);
+      is_there[i] = index < tile.chunk_count && row < rows && column < row_chunks;
+      numbers[i] = is_there[i] ? row * row_chunks + column : first_row * row_chunks + first_column;
+      chunks[i] = Chunk<Values>(tensor.values + uint64_t{numbers[i]} * Chunk<Values>::kBytes);
     }
 #pragma unroll
     for (uint32_t i = 0; i < kHeldChunks; ++i) {
@@ -368,11 +375,8 @@ __global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransfo
     const bool usual = encoder.IsUsual(codes, scale, range.absmax());
 #pragma unroll
     for (uint32_t i = 0; i < kHeldChunks; ++i) {
-      encoder.StoreCodes(chunks[i], begins[i] * Format::kBits / 8, codes, is_there[i], usual);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < kHeldChunks; ++i) {
-      if (!usual && is_there[i]) encoder.StoreUnusual(begins[i] / kChunkElements, scale, range.absmax());
+      encoder.StoreCodes(chunks[i], uint64_t{numbers[i]} * Encoder::kCodeBytes, codes, is_there[i], usual);
+      if (!usual && is_there[i]) encoder.StoreUnusual(numbers[i], scale, range.absmax());
     }
     __syncthreads();
   }
@@ -382,6 +386,8 @@ __global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransfo
 // ones.
 inline constexpr uint64_t kTableThreadsMax = 132 * 1536;
 inline constexpr uint64_t kLongTableBlocksMax = 132 * 8;
+inline constexpr uint64_t kManyTurns = 16;
+inline constexpr uint64_t kFewTurns = 4;
 // From so many chunks on a CTA fetches while it works; of fewer there are not enough CTAs to keep all processors busy.
 inline constexpr uint64_t kManyChunks = uint64_t{1} << 23;
 
@@ -391,7 +397,11 @@ uint64_t TurnsOf(const FusedRules& rules, uint32_t lanes, uint64_t chunks, bool 
   constexpr uint64_t kTurnChunks = uint64_t{kShortRunThreads<Values>} * kHeldChunks;
   if (rules.nests) return uint64_t{kNestedBlockScales} * lanes / kTurnChunks;
   constexpr uint64_t kTableChunksMax = kTableThreadsMax * kHeldChunks;
-  if (has_table) return (chunks + kTableChunksMax - 1) / kTableChunksMax;
+  if (has_table) {
+    // With few turns each, the last of the CTAs would have most processors to themselves: more CTAs, then.
+    const uint64_t turns = (chunks + kTableChunksMax - 1) / kTableChunksMax;
+    return turns >= kManyTurns || turns < kFewTurns ? turns : kFewTurns;
+  }
   return chunks < kManyChunks ? 1 : 2;
 }
 
@@ -406,10 +416,9 @@ struct FusedLauncher {
     uint32_t count_max = 0;
     for (size_t i = 0; i < jobs.size(); ++i) {
       geometry = FusedGeometryOf(jobs[i].runs, Format::kBits, rules.method != ScaleMethod::kNone);
-      tensors.own[i] = jobs[i].tensor;
-      tensors.counts[i] = static_cast<uint32_t>(geometry.runs * (geometry.lanes > 0 ? geometry.lanes : 1));
-      tensors.rows[i] = geometry.rows.rows;
-      count_max = count_max < tensors.counts[i] ? tensors.counts[i] : count_max;
+      const auto count = static_cast<uint32_t>(geometry.runs * (geometry.lanes > 0 ? geometry.lanes : 1));
+      tensors.parts[i] = {jobs[i].tensor, count, static_cast<uint32_t>(geometry.rows.rows)};
+      count_max = count_max < count ? count : count_max;
     }
     if (count_max == 0) return;
     if (geometry.lanes > 0) {

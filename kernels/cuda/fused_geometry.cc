@@ -21,7 +21,10 @@ bool IsFlat(const RunGeometry& runs, int code_bits) {
 FusedGeometry OfCtas(const RunGeometry& rows) {
   const uint64_t row_chunks = rows.run_elements / kChunk;
   const uint64_t chunks = row_chunks * rows.band_rows;
-  if (chunks > uint64_t{kLongRunThreadsMax} * kHeldChunks || rows.run_count() > kFusedRunsMax) return {};
+  if (chunks > uint64_t{kLongRunThreadsMax} * kHeldChunks || rows.run_count() > kFusedRunsMax ||
+      rows.rows * rows.row_elements / kChunk > UINT32_MAX) {
+    return {};
+  }
   // One row has no bits above its chunk's number.
   const bool one_row = rows.band_rows == 1;
   const uint64_t threads = (chunks + kHeldChunks - 1) / kHeldChunks;

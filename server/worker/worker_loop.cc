@@ -31,8 +31,10 @@ constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
 // After a message the next one is asked for again and again for so long, before the thread sleeps until one comes.
 constexpr std::chrono::microseconds kAskingMax(100);
 
-// Batches that are computed together, at most.
+// Batches that are computed together, at most, and values of the largest that are: copies of more take so long that
+// launches and waits between them do not show.
 constexpr size_t kTogetherMax = 16;
+constexpr uint64_t kTogetherBatchBytesMax = 256 << 10;
 
 // A batch that has come and is not computed yet.
 struct WaitingRun {
@@ -41,9 +43,11 @@ struct WaitingRun {
   UnitBatch batch;
   std::shared_ptr<std::atomic<bool>> cancelled;
 
-  bool IsSmall() const {
-    return plan->ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan->values_dtype) <= kSmallBatchBytesMax;
+  uint64_t ValueBytes() const {
+    return plan->ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan->values_dtype);
   }
+  bool IsSmall() const { return ValueBytes() <= kSmallBatchBytesMax; }
+  bool MayJoin() const { return ValueBytes() <= kTogetherBatchBytesMax; }
   // In the slots.
   uint64_t Bytes() const {
     const Pass& pass = plan->passes[batch.pass];
@@ -98,7 +102,7 @@ class Worker {
 
   absl::Status Serve() {
     while (true) {
-      // Small batches that came together are computed together.
+      // A small batch is computed here, unless others came with it: those are for the threads, together.
       auto received = small_runs_ == 0 ? NextMessage() : socket_.TryReceive();
       if (absl::IsUnavailable(received.status())) return absl::OkStatus();
       if (!received.ok()) return received.status();
@@ -168,7 +172,7 @@ class Worker {
   void StartSmallRuns() {
     size_t count = std::exchange(small_runs_, 0);
     if (count == 0) return;
-    threads_.TryRunHere([this, &count] { count -= std::min(count, ComputeWaiting(1)); });
+    if (count == 1) threads_.TryRunHere([this, &count] { count -= std::min(count, ComputeWaiting(1)); });
     for (size_t i = 0; i < count; ++i) threads_.Submit({}, [this] { ComputeWaiting(units_in_flight_); });
   }
 
@@ -192,7 +196,7 @@ class Worker {
   }
   static bool IsOutOfMemory(const BatchRun& run) { return absl::IsResourceExhausted(run.result.status()); }
 
-  // From the first on. Small ones never wait for large ones.
+  // From the first on. Small ones never wait for large ones, and what may not join is alone.
   std::vector<WaitingRun> TakeShare(uint32_t sharers) {
     absl::MutexLock lock(&mutex_);
     std::vector<WaitingRun> share;
@@ -201,9 +205,10 @@ class Worker {
     while (share.size() < count_max) {
       WaitingRun& next = waiting_.front();
       bytes += next.Bytes();
-      const bool joins =
-          share.empty() || (next.IsSmall() == share[0].IsSmall() && bytes <= device_.together_bytes_max());
-      if (!joins) break;
+      if (!share.empty() && (!next.MayJoin() || !share[0].MayJoin() || next.IsSmall() != share[0].IsSmall() ||
+                             bytes > device_.together_bytes_max())) {
+        break;
+      }
       share.push_back(std::move(next));
       waiting_.pop_front();
     }

@@ -244,6 +244,11 @@ TEST_F(WaitingBatches, AreNoMoreBytesThanTheDeviceTakesTogether) {
   EXPECT_EQ(TogetherOf(std::vector<uint64_t>(4, SlotBatch::kRows)), (std::vector<size_t>{1, 2, 2}));
 }
 
+TEST_F(WaitingBatches, OfManyValuesAreComputedAlone) {
+  EXPECT_EQ(TogetherOf({SlotBatch::kRows, 4 * SlotBatch::kRows, SlotBatch::kRows, SlotBatch::kRows}),
+            (std::vector<size_t>{1, 1, 1, 2}));
+}
+
 TEST_F(WaitingBatches, LargerThanThatAreComputedAlone) {
   seen_.together_bytes_max = 1;
   EXPECT_EQ(TogetherOf(std::vector<uint64_t>(4, SlotBatch::kRows)), (std::vector<size_t>{1, 1, 1, 1, 1}));
