@@ -13,4 +13,8 @@ void BatchResult::Merge(const BatchResult& other) {
   errors.Merge(other.errors);
 }
 
+void Backend::RunTogether(std::span<BatchRun> runs) {
+  for (BatchRun& run : runs) run.result = Run(run.plan, run.batch, run.cancelled);
+}
+
 }  // namespace quantd

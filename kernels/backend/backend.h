@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -43,6 +44,14 @@ struct BatchResult {
   void Merge(const BatchResult& other);
 };
 
+// One of the batches of RunTogether, and what came of it. What it refers to is the caller's, and outlives the call.
+struct BatchRun {
+  const Plan& plan;
+  const UnitBatch& batch;
+  const std::atomic<bool>& cancelled;
+  absl::StatusOr<BatchResult> result = BatchResult();
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -59,6 +68,10 @@ class Backend {
   // INTERNAL with reason BACKEND_FAILED if the device failed. Safe from any number of threads.
   virtual absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch,
                                           const std::atomic<bool>& cancelled) = 0;
+
+  // Run of each, of any plans and tensors, as one piece of work where that is faster: then an error other than
+  // CANCELLED is that of all it happened to.
+  virtual void RunTogether(std::span<BatchRun> runs);
 };
 
 inline constexpr uint64_t kCancelElements = 16384;

@@ -27,15 +27,16 @@ class Quotients {
   Quotients() = default;  // of any content
   __device__ Quotients(float factor, float zero)
       : factor_(kDivides ? factor * (1 / kOne) : factor * kOne), zero_(zero) {
-    if constexpr (kDivides) reciprocal_ = __frcp_rn(factor) * kOne;
+    if constexpr (kDivides) reciprocal_ = UsualReciprocal(factor) * kOne;
   }
 
   // Division by one correction rounds as IEEE's (docs/adr/0007), but for quotients that are too small for any code but
   // 0. The largest magnitude bounds the others' quotients. Where subnormal values count as zeros, none of them reaches
   // 2^-36.
-  __device__ static bool IsUsual(float factor, float largest_magnitude) {
+  __device__ bool IsUsual(float factor, float largest_magnitude) const {
     if constexpr (kDivides) {
-      return factor >= 0x1p-80f && factor <= 0x1p100f && largest_magnitude * __frcp_rn(factor) <= 0x1p60f;
+      constexpr float kLargest = kTransform == Transform::kDivideAddZero ? 0x1p14f : 0x1p60f;  // see their codecs
+      return factor >= 0x1p-80f && factor <= 0x1p100f && largest_magnitude * reciprocal_ <= kLargest * kOne;
     } else {
       return factor <= 0x1p90f;
     }
@@ -82,10 +83,9 @@ class ChunkCodec {
   static constexpr int kPower = 0;
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = false;
-  using Job = DeviceFusedJob;
 
-  __device__ explicit ChunkCodec(const Job& job) : job_(job) {}
-  __device__ static bool IsUsual(const Job&, float) { return true; }
+  __device__ explicit ChunkCodec(const FusedRules& rules) : rules_(rules) {}
+  __device__ static bool IsUsual(const FusedRules&, float) { return true; }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float,
@@ -97,14 +97,14 @@ class ChunkCodec {
 #pragma unroll
       for (int i = 0; i < kPerWord; ++i) {
         const float value = chunk[w * kPerWord + i];
-        word |= Encoded<OnDevice<Format>>(quotients(value), value, job_) << (i * Format::kBits);
+        word |= Encoded<OnDevice<Format>>(quotients(value), value, rules_) << (i * Format::kBits);
       }
       words[w] = word;
     }
   }
 
  private:
-  const Job& job_;
+  const FusedRules& rules_;
 };
 
 // With the first code in the highest nibble, where the first in memory is that of the lowest byte.
@@ -127,8 +127,8 @@ class ChunkCodec<kTransform, Nf4> {
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = false;
 
-  __device__ explicit ChunkCodec(const DeviceFusedJob&) : lane_word_(LaneWord(kNf4Cells)) {}
-  __device__ static bool IsUsual(const DeviceFusedJob&, float) { return true; }
+  __device__ explicit ChunkCodec(const FusedRules&) : lane_word_(LaneWord(kNf4Cells)) {}
+  __device__ static bool IsUsual(const FusedRules&, float) { return true; }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float,
@@ -158,8 +158,8 @@ class ChunkCodec<Transform::kMultiplyFtz, Fp4Bnb> {
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = true;
 
-  __device__ explicit ChunkCodec(const DeviceFusedJob&) : lane_word_(LaneWord(kFp4BnbCells)) {}
-  __device__ static bool IsUsual(const DeviceFusedJob&, float) { return true; }
+  __device__ explicit ChunkCodec(const FusedRules&) : lane_word_(LaneWord(kFp4BnbCells)) {}
+  __device__ static bool IsUsual(const FusedRules&, float) { return true; }
 
   // The largest value that is flushed to 0, or whose product is.
   __device__ float SignAddend(float factor) const {
@@ -204,11 +204,11 @@ class ChunkCodec<kTransform, Fp4E2m1> {
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = true;
 
-  __device__ explicit ChunkCodec(const DeviceFusedJob& job)
-      : lane_word_(LaneWord(kFp4E2m1Cells)), unsigned_zero_(job.unsigned_zero) {}
-  __device__ static bool IsUsual(const DeviceFusedJob& job, float factor) {
+  __device__ explicit ChunkCodec(const FusedRules& rules)
+      : lane_word_(LaneWord(kFp4E2m1Cells)), unsigned_zero_(rules.unsigned_zero) {}
+  __device__ static bool IsUsual(const FusedRules& rules, float factor) {
     // SignAddendOf's range.
-    return !job.unsigned_zero || (kDivides ? factor < 0x1p24f : factor > 0x1p-24f);
+    return !rules.unsigned_zero || (kDivides ? factor < 0x1p24f : factor > 0x1p-24f);
   }
 
   __device__ float SignAddend(float factor) const {
@@ -245,8 +245,10 @@ class Fp8ChunkCodec {
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = false;
 
-  __device__ explicit Fp8ChunkCodec(const DeviceFusedJob&) {}
-  __device__ static bool IsUsual(const DeviceFusedJob& job, float) { return !job.ieee_overflow && !job.unsigned_zero; }
+  __device__ explicit Fp8ChunkCodec(const FusedRules&) {}
+  __device__ static bool IsUsual(const FusedRules& rules, float) {
+    return !rules.ieee_overflow && !rules.unsigned_zero;
+  }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float,
@@ -275,9 +277,9 @@ class IntegerChunkCodec {
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = false;
 
-  __device__ explicit IntegerChunkCodec(const DeviceFusedJob& job)
-      : lowest_(job.lowest), highest_(job.highest), code_xor_(job.code_xor * kRepeated) {}
-  __device__ static bool IsUsual(const DeviceFusedJob&, float) { return true; }
+  __device__ explicit IntegerChunkCodec(const FusedRules& rules)
+      : lowest_(rules.lowest), highest_(rules.highest), code_xor_(rules.code_xor * kRepeated) {}
+  __device__ static bool IsUsual(const FusedRules&, float) { return true; }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<kTransform, kPower>& quotients, float,
@@ -309,6 +311,54 @@ class IntegerChunkCodec {
   float lowest_;
   float highest_;
   uint32_t code_xor_;
+};
+// Integers with a zero point, which have all codes of their bits: they are limited two at a time, after rounding.
+template <class Format>
+class ZeroPointChunkCodec {
+ public:
+  static constexpr int kPower = 0;
+  static constexpr bool kHasTable = false;
+  static constexpr bool kHasSignAddend = false;
+
+  __device__ explicit ZeroPointChunkCodec(const FusedRules& rules) : code_xor_(rules.code_xor * kRepeated) {}
+  __device__ static bool IsUsual(const FusedRules& rules, float) {
+    return rules.lowest == -kHalf && rules.highest == kHalf - 1;
+  }
+
+  template <class Values>
+  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kDivideAddZero, kPower>& quotients,
+                         float, uint32_t (&words)[kChunkWords<Format>]) const {
+    constexpr uint32_t kHighest = static_cast<uint32_t>(2 * kHalf - 1) * 0x00010001u;
+#pragma unroll
+    for (int w = 0; w < kChunkWords<Format>; ++w) {
+      // Rounds to an integer above the lowest code, of which the low bits hold 16.
+      const auto code = [&](int i) {
+        return __float_as_uint(quotients(chunk[w * kPerWord + i]) + (0x1.8p23f + kHalf));
+      };
+      uint32_t word = 0;
+#pragma unroll
+      for (int i = 0; i < kPerWord / 2; ++i) {
+        const uint32_t pair = __byte_perm(code(i), code(i + kPerWord / 2), 0x5410);
+        word += __vimin_s16x2_relu(pair, kHighest) << (Format::kBits * i);
+      }
+      words[w] = word ^ code_xor_ ^ kRepeated << (Format::kBits - 1);
+    }
+  }
+
+ private:
+  static constexpr float kHalf = static_cast<float>(1 << (Format::kBits - 1));
+  static constexpr int kPerWord = 32 / Format::kBits;
+  static constexpr uint32_t kRepeated = Format::kBits == 8 ? 0x01010101u : 0x11111111u;
+
+  uint32_t code_xor_;
+};
+template <>
+class ChunkCodec<Transform::kDivideAddZero, Int4> : public ZeroPointChunkCodec<Int4> {
+  using ZeroPointChunkCodec<Int4>::ZeroPointChunkCodec;
+};
+template <>
+class ChunkCodec<Transform::kDivideAddZero, Int8> : public ZeroPointChunkCodec<Int8> {
+  using ZeroPointChunkCodec<Int8>::ZeroPointChunkCodec;
 };
 template <Transform kTransform>
 class ChunkCodec<kTransform, Int4> : public IntegerChunkCodec<kTransform, Int4> {
@@ -374,7 +424,7 @@ class ChunkCodec<Transform::kMultiplyFtz, Dynamic8> {
   static constexpr bool kHasTable = true;
   static constexpr bool kHasSignAddend = false;
 
-  __device__ explicit ChunkCodec(const DeviceFusedJob&) {
+  __device__ explicit ChunkCodec(const FusedRules&) {
     __shared__ uint4 table[kDynamic8HalfWords * 2 / 4];
     for (uint32_t i = threadIdx.x; i < kDynamic8HalfWords * 2 / 4; i += blockDim.x) {
       table[i] = __ldg(reinterpret_cast<const uint4*>(kDynamic8WordTable.words) + i);
@@ -382,7 +432,7 @@ class ChunkCodec<Transform::kMultiplyFtz, Dynamic8> {
     __syncthreads();
     words_ = reinterpret_cast<const uint32_t*>(table) + kDynamic8HalfWords;
   }
-  __device__ static bool IsUsual(const DeviceFusedJob&, float factor) { return HasDynamic8Words(factor); }
+  __device__ static bool IsUsual(const FusedRules&, float factor) { return HasDynamic8Words(factor); }
 
   template <class Values>
   __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kMultiplyFtz, kPower>& quotients, float,

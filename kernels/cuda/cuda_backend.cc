@@ -2,7 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include <array>
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cstring>
@@ -24,13 +24,18 @@ constexpr uint64_t kAlignmentBytes = 256;
 constexpr uint64_t kVectorBytes = 16;  // that kernels read and write at once
 constexpr uint64_t Aligned(uint64_t bytes) { return (bytes + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes; }
 
-// Parts of one allocation, laid out before it is made.
+// Parts of one allocation, laid out before it is made: without memory they are null, and only their bytes are of use.
 class Layout {
  public:
-  uint64_t Add(uint64_t bytes) { return std::exchange(bytes_, bytes_ + Aligned(bytes)); }
+  explicit Layout(std::byte* memory = nullptr) : memory_(memory) {}
+  std::byte* Add(uint64_t bytes) {
+    const uint64_t begin = std::exchange(bytes_, bytes_ + Aligned(bytes));
+    return memory_ == nullptr ? nullptr : memory_ + begin;
+  }
   uint64_t bytes() const { return bytes_; }
 
  private:
+  std::byte* memory_;
   uint64_t bytes_ = 0;
 };
 
@@ -44,76 +49,45 @@ struct Workspace {
   Stream stream;
   DeviceBuffer memory;
   FindingsMemory findings;
-  PinnedBuffer found;                // FindingsSlots, copied from `findings`
+  PinnedBuffer found;                // FindingsSlots of each tensor, copied from `findings`
   MappedFindings findings_in_place;  // what kernels write that work in the host's memory
 };
 
-bool HasKernels(const Plan& plan, const UnitBatch& batch) { return !batch.error_metrics && HasDeviceKernels(plan); }
+bool HasKernels(const Plan& plan, const UnitBatch& batch) {
+  return !batch.error_metrics && HasDeviceKernels(plan) && batch.begin_unit < batch.end_unit;
+}
 
-// One call of Run. Copies and kernels are queued on the workspace's stream; Finish waits for them.
-class Operation {
+absl::Status CopyBack(void* to, const std::byte* from, uint64_t bytes, cudaStream_t stream) {
+  return StatusOf(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copying a segment from the GPU");
+}
+
+// A batch of an operation: where its segments are on the device, and how they come there.
+class Member {
  public:
-  Operation(const Plan& plan, const UnitBatch& batch, CudaKernels kernels, const MappedMemory& mapped,
-            Workspace& workspace)
-      : plan_(plan),
-        pass_(plan.passes[batch.pass]),
-        batch_(batch),
-        mapped_(mapped),
-        workspace_(workspace),
-        stream_(workspace.stream.get()),
-        on_device_{.plan = plan,
-                   .pass = batch.pass,
-                   .element_count = plan.ElementsOf(batch.begin_unit, batch.end_unit),
-                   .parameters =
-                       plan.direction == Direction::kQuantize ? batch.parameters : ParametersFrom(plan, batch.inputs),
+  explicit Member(BatchRun& run, CudaKernels kernels)
+      : run_(run),
+        plan_(run.plan),
+        pass_(run.plan.passes[run.batch.pass]),
+        batch_(run.batch),
+        on_device_{.plan = run.plan,
+                   .pass = run.batch.pass,
+                   .element_count = run.plan.ElementsOf(run.batch.begin_unit, run.batch.end_unit),
+                   .parameters = run.plan.direction == Direction::kQuantize
+                                     ? run.batch.parameters
+                                     : ParametersFrom(run.plan, run.batch.inputs),
                    .kernels = kernels} {}
-  // After a failure copies may still be under way, from and to the caller's memory.
-  ~Operation() {
-    if (!is_over_) cudaStreamSynchronize(stream_);
-  }
-  Operation(const Operation&) = delete;
-  Operation& operator=(const Operation&) = delete;
 
-  absl::Status Prepare() {
-    in_place_ = CanStayInPlace();
-    return in_place_ ? PrepareInPlace() : PrepareCopies();
-  }
+  BatchRun& run() const { return run_; }
+  const DeviceBatch& on_device() const { return on_device_; }
+  bool Quantizes() const { return plan_.direction == Direction::kQuantize; }
+  uint64_t value_bytes() const { return on_device_.element_count * SizeBytes(plan_.values_dtype); }
 
-  // Sets `has_nonfinite` where the batch is for another backend to do again.
-  absl::Status Quantize(BatchResult& result, bool& has_nonfinite) {
-    FoundRange found;
-    QUANTD_RETURN_IF_ERROR(in_place_ ? QuantizeInPlace(found) : QuantizeCopies(found));
-    constexpr uint32_t kInfinity = 0x7f800000;
-    has_nonfinite = found.amax_bits >= kInfinity;
-    // Of values; what was found in spooled scales is not of interest.
-    if (pass_.inputs[0].name == kSpooledScalesSegment) return absl::OkStatus();
-    result.range.amax = std::bit_cast<float>(found.amax_bits);
-    if (found.lowest_bits != 0) result.range.lowest = -std::bit_cast<float>(found.lowest_bits);
-    result.range.highest = std::bit_cast<float>(found.highest_bits);
-    return absl::OkStatus();
-  }
-
-  absl::Status Dequantize() {
-    if (!in_place_) QUANTD_RETURN_IF_ERROR(CopyInputs());
-    QUANTD_RETURN_IF_ERROR(LaunchDequantize(on_device_, stream_));
-    if (!in_place_) QUANTD_RETURN_IF_ERROR(CopyOutputs());
-    return Finish();
-  }
-
- private:
-  // Where kernels find a segment in the host's memory; null: they do not, or not where they need it.
-  std::byte* Mapped(const std::byte* data, uint64_t bytes) const {
-    const std::byte* const begin = mapped_.host.data();
-    if (std::less<>()(data, begin) || std::less<>()(begin + mapped_.host.size(), data + bytes)) return nullptr;
-    std::byte* const found = mapped_.device + (data - begin);
-    return reinterpret_cast<uintptr_t>(found) % kVectorBytes == 0 ? found : nullptr;
-  }
-
-  bool CanStayInPlace() const {
+  // Whether kernels can compute it in the host's memory.
+  bool CanStayInPlace(const MappedMemory& mapped) const {
     uint64_t bytes = 0;
     const auto add = [&](const SegmentLayout& segment, const std::byte* data) {
       bytes += BytesOf(segment);
-      return segment.whole_tensor() || Mapped(data, BytesOf(segment)) != nullptr;
+      return segment.whole_tensor() || Mapped(mapped, data, BytesOf(segment)) != nullptr;
     };
     for (size_t i = 0; i < pass_.inputs.size(); ++i) {
       if (!add(pass_.inputs[i], batch_.inputs[i])) return false;
@@ -124,61 +98,78 @@ class Operation {
     return bytes <= kInPlaceBytesMax;
   }
 
-  absl::Status PrepareInPlace() {
+  void PlaceInPlace(const MappedMemory& mapped, Layout& layout) {
     for (size_t i = 0; i < pass_.inputs.size(); ++i) {
-      if (!pass_.inputs[i].whole_tensor()) on_device_.inputs[i] = Mapped(batch_.inputs[i], BytesOf(pass_.inputs[i]));
+      if (pass_.inputs[i].whole_tensor()) continue;
+      on_device_.inputs[i] = Mapped(mapped, batch_.inputs[i], BytesOf(pass_.inputs[i]));
     }
     for (size_t i = 0; i < pass_.outputs.size(); ++i) {
       if (pass_.outputs[i].whole_tensor()) continue;
-      on_device_.outputs[i] = Mapped(batch_.outputs[i], BytesOf(pass_.outputs[i]));
+      on_device_.outputs[i] = Mapped(mapped, batch_.outputs[i], BytesOf(pass_.outputs[i]));
     }
-    QUANTD_RETURN_IF_ERROR(workspace_.memory.Reserve(DeviceScratchBytes(plan_, on_device_.element_count)));
-    on_device_.scratch = workspace_.memory.data();
-    return absl::OkStatus();
+    on_device_.scratch = layout.Add(DeviceScratchBytes(plan_, on_device_.element_count));
+  }
+  void PlaceCopies(Layout& layout) {
+    for (size_t i = 0; i < pass_.inputs.size(); ++i) {
+      if (!pass_.inputs[i].whole_tensor()) on_device_.inputs[i] = layout.Add(BytesOf(pass_.inputs[i]));
+    }
+    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
+      if (!pass_.outputs[i].whole_tensor()) on_device_.outputs[i] = layout.Add(BytesOf(pass_.outputs[i]));
+    }
+    on_device_.scratch = layout.Add(DeviceScratchBytes(plan_, on_device_.element_count));
   }
 
-  absl::Status QuantizeInPlace(FoundRange& found) {
-    QUANTD_ASSIGN_OR_RETURN(on_device_.findings, workspace_.findings_in_place.Next());
-    QUANTD_RETURN_IF_ERROR(LaunchQuantize(on_device_, stream_));
+  void SetFindings(const FindingsTarget& findings) { on_device_.findings = findings; }
+
+  absl::Status CopyInputs(cudaStream_t stream) const {
+    for (size_t i = 0; i < pass_.inputs.size(); ++i) {
+      const uint64_t bytes = BytesOf(pass_.inputs[i]);
+      if (bytes == 0) continue;
+      QUANTD_RETURN_IF_ERROR(
+          StatusOf(cudaMemcpyAsync(on_device_.inputs[i], batch_.inputs[i], bytes, cudaMemcpyHostToDevice, stream),
+                   "copying a segment to the GPU"));
+    }
+    return absl::OkStatus();
+  }
+  absl::Status CopyOutputs(cudaStream_t stream) const {
+    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
+      const uint64_t bytes = BytesOf(pass_.outputs[i]);
+      if (bytes == 0) continue;
+      const bool is_copy = pass_.outputs[i].name == kSpooledValuesSegment;
+      QUANTD_RETURN_IF_ERROR(
+          CopyBack(batch_.outputs[i], is_copy ? on_device_.inputs[0] : on_device_.outputs[i], bytes, stream));
+    }
+    return absl::OkStatus();
+  }
+  // Where it stays in place, the output that kernels do not write.
+  void CopySpooledValues() const {
     for (size_t i = 0; i < pass_.outputs.size(); ++i) {
       if (pass_.outputs[i].name != kSpooledValuesSegment) continue;
       std::memcpy(batch_.outputs[i], batch_.inputs[0], BytesOf(pass_.outputs[i]));
     }
-    QUANTD_RETURN_IF_ERROR(Finish());
-    found = workspace_.findings_in_place.Found();
-    return absl::OkStatus();
   }
 
-  absl::Status PrepareCopies() {
-    Layout layout;
-    std::array<uint64_t, kSegmentsMax> inputs{};
-    std::array<uint64_t, kSegmentsMax> outputs{};
-    for (size_t i = 0; i < pass_.inputs.size(); ++i) inputs[i] = layout.Add(BytesOf(pass_.inputs[i]));
-    for (size_t i = 0; i < pass_.outputs.size(); ++i) outputs[i] = layout.Add(BytesOf(pass_.outputs[i]));
-    const uint64_t scratch = layout.Add(DeviceScratchBytes(plan_, on_device_.element_count));
-    QUANTD_RETURN_IF_ERROR(workspace_.memory.Reserve(layout.bytes()));
-    std::byte* const memory = workspace_.memory.data();
-    for (size_t i = 0; i < pass_.inputs.size(); ++i) {
-      if (!pass_.inputs[i].whole_tensor()) on_device_.inputs[i] = memory + inputs[i];
-    }
-    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
-      if (!pass_.outputs[i].whole_tensor()) on_device_.outputs[i] = memory + outputs[i];
-    }
-    on_device_.scratch = memory + scratch;
-    return absl::OkStatus();
+  // False where a value is not finite, and so the batch is for another backend to do again.
+  bool TakeFound(const FoundRange& found) const {
+    constexpr uint32_t kInfinity = 0x7f800000;
+    if (found.amax_bits >= kInfinity) return false;
+    run_.result = BatchResult();
+    // Of values; what was found in spooled scales is not of interest.
+    if (pass_.inputs[0].name == kSpooledScalesSegment) return true;
+    ValueRange& range = run_.result->range;
+    range.amax = std::bit_cast<float>(found.amax_bits);
+    if (found.lowest_bits != 0) range.lowest = -std::bit_cast<float>(found.lowest_bits);
+    range.highest = std::bit_cast<float>(found.highest_bits);
+    return true;
   }
 
-  absl::Status QuantizeCopies(FoundRange& found) {
-    QUANTD_RETURN_IF_ERROR(CopyInputs());
-    QUANTD_ASSIGN_OR_RETURN(on_device_.findings, workspace_.findings.Next(stream_));
-    QUANTD_RETURN_IF_ERROR(LaunchQuantize(on_device_, stream_));
-    const auto& slots = *reinterpret_cast<const FindingsSlots*>(workspace_.found.data());
-    QUANTD_RETURN_IF_ERROR(CopyBack(workspace_.found.data(),
-                                    reinterpret_cast<const std::byte*>(on_device_.findings.slots), sizeof(slots)));
-    QUANTD_RETURN_IF_ERROR(CopyOutputs());
-    QUANTD_RETURN_IF_ERROR(Finish());
-    found = FoundBy(on_device_.findings.launch, slots);
-    return absl::OkStatus();
+ private:
+  // Where kernels find a segment in the host's memory; null: they do not, or not where they need it.
+  static std::byte* Mapped(const MappedMemory& mapped, const std::byte* data, uint64_t bytes) {
+    const std::byte* const begin = mapped.host.data();
+    if (std::less<>()(data, begin) || std::less<>()(begin + mapped.host.size(), data + bytes)) return nullptr;
+    std::byte* const found = mapped.device + (data - begin);
+    return reinterpret_cast<uintptr_t>(found) % kVectorBytes == 0 ? found : nullptr;
   }
 
   uint64_t BytesOf(const SegmentLayout& segment) const {
@@ -187,33 +178,106 @@ class Operation {
     return end - begin;
   }
 
-  absl::Status CopyInputs() {
-    for (size_t i = 0; i < pass_.inputs.size(); ++i) {
-      const uint64_t bytes = BytesOf(pass_.inputs[i]);
-      if (bytes == 0) continue;
-      QUANTD_RETURN_IF_ERROR(
-          StatusOf(cudaMemcpyAsync(on_device_.inputs[i], batch_.inputs[i], bytes, cudaMemcpyHostToDevice, stream_),
-                   "copying a segment to the GPU"));
+  BatchRun& run_;
+  const Plan& plan_;
+  const Pass& pass_;
+  const UnitBatch& batch_;
+  DeviceBatch on_device_;
+};
+
+// Up to kLaunchTensorsMax batches of one direction. Copies and kernels are queued on the workspace's stream; Finish
+// waits for them.
+class Operation {
+ public:
+  Operation(std::vector<Member> members, const MappedMemory& mapped, Workspace& workspace)
+      : members_(std::move(members)), mapped_(mapped), workspace_(workspace), stream_(workspace.stream.get()) {}
+  // After a failure copies may still be under way, from and to the caller's memory.
+  ~Operation() {
+    if (!is_over_) cudaStreamSynchronize(stream_);
+  }
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+
+  absl::Status Prepare() {
+    in_place_ = std::ranges::all_of(members_, [&](const Member& member) { return member.CanStayInPlace(mapped_); });
+    Layout sizes;
+    Place(sizes);
+    QUANTD_RETURN_IF_ERROR(workspace_.memory.Reserve(sizes.bytes()));
+    Layout places(workspace_.memory.data());
+    Place(places);
+    return absl::OkStatus();
+  }
+
+  // What is left is for another backend to do again.
+  absl::Status Quantize(std::vector<BatchRun*>& left) {
+    QUANTD_RETURN_IF_ERROR(in_place_ ? QuantizeInPlace() : QuantizeCopies());
+    for (size_t i = 0; i < members_.size(); ++i) {
+      const FoundRange found =
+          in_place_ ? workspace_.findings_in_place.Found(i)
+                    : FoundBy(findings_.launch, reinterpret_cast<const FindingsSlots*>(workspace_.found.data())[i]);
+      if (!members_[i].TakeFound(found)) left.push_back(&members_[i].run());
     }
     return absl::OkStatus();
   }
-  absl::Status CopyOutputs() {
-    for (size_t i = 0; i < pass_.outputs.size(); ++i) {
-      const uint64_t bytes = BytesOf(pass_.outputs[i]);
-      if (bytes == 0) continue;
-      const bool is_copy = pass_.outputs[i].name == kSpooledValuesSegment;
-      QUANTD_RETURN_IF_ERROR(
-          CopyBack(batch_.outputs[i], is_copy ? on_device_.inputs[0] : on_device_.outputs[i], bytes));
-    }
+
+  absl::Status Dequantize() {
+    if (!in_place_) QUANTD_RETURN_IF_ERROR(CopyInputs());
+    QUANTD_RETURN_IF_ERROR(LaunchDequantize(Batches(), stream_));
+    if (!in_place_) QUANTD_RETURN_IF_ERROR(CopyOutputs());
+    QUANTD_RETURN_IF_ERROR(Finish());
+    for (const Member& member : members_) member.run().result = BatchResult();
     return absl::OkStatus();
   }
-  absl::Status CopyBack(void* to, const std::byte* from, uint64_t bytes) {
-    return StatusOf(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_),
-                    "copying a segment from the GPU");
+
+ private:
+  void Place(Layout& layout) {
+    for (Member& member : members_) in_place_ ? member.PlaceInPlace(mapped_, layout) : member.PlaceCopies(layout);
   }
+
+  void SetFindings() {
+    for (size_t i = 0; i < members_.size(); ++i) members_[i].SetFindings(FindingsOf(findings_, i));
+  }
+
+  absl::Status QuantizeInPlace() {
+    QUANTD_ASSIGN_OR_RETURN(findings_, workspace_.findings_in_place.Next());
+    SetFindings();
+    QUANTD_RETURN_IF_ERROR(LaunchQuantize(Batches(), stream_));
+    for (const Member& member : members_) member.CopySpooledValues();
+    return Finish();
+  }
+
+  absl::Status QuantizeCopies() {
+    QUANTD_RETURN_IF_ERROR(CopyInputs());
+    QUANTD_ASSIGN_OR_RETURN(findings_, workspace_.findings.Next(stream_));
+    SetFindings();
+    QUANTD_RETURN_IF_ERROR(LaunchQuantize(Batches(), stream_));
+    QUANTD_RETURN_IF_ERROR(CopyBack(workspace_.found.data(), reinterpret_cast<const std::byte*>(findings_.slots),
+                                    members_.size() * sizeof(FindingsSlots), stream_));
+    QUANTD_RETURN_IF_ERROR(CopyOutputs());
+    return Finish();
+  }
+
+  std::vector<DeviceBatch> Batches() const {
+    std::vector<DeviceBatch> batches;
+    batches.reserve(members_.size());
+    for (const Member& member : members_) batches.push_back(member.on_device());
+    return batches;
+  }
+
+  absl::Status CopyInputs() const {
+    for (const Member& member : members_) QUANTD_RETURN_IF_ERROR(member.CopyInputs(stream_));
+    return absl::OkStatus();
+  }
+  absl::Status CopyOutputs() const {
+    for (const Member& member : members_) QUANTD_RETURN_IF_ERROR(member.CopyOutputs(stream_));
+    return absl::OkStatus();
+  }
+
   absl::Status Finish() {
     QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetLastError(), "launching a kernel"));
-    if (on_device_.element_count * SizeBytes(plan_.values_dtype) <= kPolledBytesMax) {
+    uint64_t value_bytes = 0;
+    for (const Member& member : members_) value_bytes += member.value_bytes();
+    if (value_bytes <= kPolledBytesMax) {
       const auto give_up = std::chrono::steady_clock::now() + kPollMax;
       while (!is_over_ && std::chrono::steady_clock::now() < give_up) {
         is_over_ = cudaStreamQuery(stream_) == cudaSuccess;
@@ -224,13 +288,11 @@ class Operation {
     return StatusOf(cudaStreamSynchronize(stream_), "computing on the GPU");
   }
 
-  const Plan& plan_;
-  const Pass& pass_;
-  const UnitBatch& batch_;
+  std::vector<Member> members_;
   const MappedMemory& mapped_;
   Workspace& workspace_;
   cudaStream_t stream_;
-  DeviceBatch on_device_;
+  FindingsTarget findings_{};
   bool in_place_ = false;
   bool is_over_ = false;
 };
@@ -245,26 +307,54 @@ class CudaBackend final : public Backend {
 
   absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch,
                                   const std::atomic<bool>& cancelled) override {
-    if (!HasKernels(plan, batch) || batch.begin_unit == batch.end_unit) return rest_->Run(plan, batch, cancelled);
-    if (cancelled.load(std::memory_order_relaxed)) return absl::CancelledError("the tensor's work was cancelled");
-    QUANTD_RETURN_IF_ERROR(StatusOf(cudaSetDevice(device_), "choosing the GPU"));
-    auto workspace = Take();
-    if (!workspace.ok()) return workspace.status();
-    BatchResult result;
-    bool has_nonfinite = false;
-    absl::Status status = RunOn(plan, batch, **workspace, result, has_nonfinite);
-    GiveBack(*std::move(workspace));
-    if (!status.ok()) return status;
-    if (has_nonfinite) return rest_->Run(plan, batch, cancelled);
-    return result;
+    BatchRun run{plan, batch, cancelled};
+    RunTogether({&run, 1});
+    return std::move(run.result);
+  }
+
+  void RunTogether(std::span<BatchRun> runs) override {
+    std::vector<BatchRun*> left;
+    for (const Direction direction : {Direction::kQuantize, Direction::kDequantize}) {
+      std::vector<Member> members;
+      for (BatchRun& run : runs) {
+        if (run.plan.direction != direction) continue;
+        if (!HasKernels(run.plan, run.batch)) {
+          left.push_back(&run);
+        } else if (run.cancelled.load(std::memory_order_relaxed)) {
+          run.result = absl::CancelledError("the tensor's work was cancelled");
+        } else {
+          members.emplace_back(run, options_.kernels);
+          if (members.size() == kLaunchTensorsMax) RunOnGpu(std::exchange(members, {}), left);
+        }
+      }
+      if (!members.empty()) RunOnGpu(std::move(members), left);
+    }
+    for (BatchRun* const run : left) run->result = rest_->Run(run->plan, run->batch, run->cancelled);
   }
 
  private:
-  absl::Status RunOn(const Plan& plan, const UnitBatch& batch, Workspace& workspace, BatchResult& result,
-                     bool& has_nonfinite) const {
-    Operation operation(plan, batch, options_.kernels, options_.mapped, workspace);
+  void RunOnGpu(std::vector<Member> members, std::vector<BatchRun*>& left) {
+    std::vector<BatchRun*> runs;
+    for (const Member& member : members) runs.push_back(&member.run());
+    const absl::Status status = TryRunOnGpu(std::move(members), left);
+    if (status.ok()) return;
+    for (BatchRun* const run : runs) run->result = status;
+  }
+
+  absl::Status TryRunOnGpu(std::vector<Member> members, std::vector<BatchRun*>& left) {
+    QUANTD_RETURN_IF_ERROR(StatusOf(cudaSetDevice(device_), "choosing the GPU"));
+    auto workspace = Take();
+    if (!workspace.ok()) return workspace.status();
+    absl::Status status = RunOn(std::move(members), **workspace, left);
+    GiveBack(*std::move(workspace));
+    return status;
+  }
+
+  absl::Status RunOn(std::vector<Member> members, Workspace& workspace, std::vector<BatchRun*>& left) const {
+    const bool quantizes = members.front().Quantizes();
+    Operation operation(std::move(members), options_.mapped, workspace);
     QUANTD_RETURN_IF_ERROR(operation.Prepare());
-    return plan.direction == Direction::kQuantize ? operation.Quantize(result, has_nonfinite) : operation.Dequantize();
+    return quantizes ? operation.Quantize(left) : operation.Dequantize();
   }
 
   absl::StatusOr<std::unique_ptr<Workspace>> Take() {
@@ -278,7 +368,7 @@ class CudaBackend final : public Backend {
     }
     auto stream = Stream::Make();
     if (!stream.ok()) return stream.status();
-    auto found = PinnedBuffer::Make(sizeof(FindingsSlots));
+    auto found = PinnedBuffer::Make(sizeof(FindingsSlots) * kLaunchTensorsMax);
     if (!found.ok()) return found.status();
     auto workspace = std::make_unique<Workspace>(options_.memory_budget);
     workspace->stream = *std::move(stream);

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "kernels/base/status_macros.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/fused_geometry.h"
+#include "kernels/cuda/shared_launches.h"
 #include "kernels/format/format_list.h"
 
 namespace quantd {
@@ -82,7 +84,16 @@ class BatchLauncher {
     parameters_.global_scale = batch.parameters.global_scale;
   }
 
-  absl::Status Quantize() {
+  // What fused kernels do, which several batches can have in one launch. The rest comes behind it.
+  void AddFusedQuantize(FusedLaunches& launches) {
+    if (Output(kSpooledValuesSegment) != nullptr || Input(kSpooledScalesSegment) != nullptr) return;
+    std::byte* const spooled = Output(kSpooledScalesSegment);
+    nests_ = plan_.scheme.double_quant && spooled == nullptr;
+    stored_ = spooled != nullptr ? spooled : nests_ ? At(scratch_.block_scales) : Output(kScalesSegment);
+    done_ = QuantizeFused(launches);
+  }
+
+  absl::Status QuantizeRest() {
     if (Output(kSpooledValuesSegment) != nullptr) {
       FindTensorRange();
       return absl::OkStatus();
@@ -91,21 +102,21 @@ class BatchLauncher {
       LaunchNestedEncode(NestedJob(reinterpret_cast<float*>(spooled)), stream_);
       return absl::OkStatus();
     }
-    std::byte* const spooled = Output(kSpooledScalesSegment);
-    nests_ = plan_.scheme.double_quant && spooled == nullptr;
-    stored_ = spooled != nullptr ? spooled : nests_ ? At(scratch_.block_scales) : Output(kScalesSegment);
-    QUANTD_RETURN_IF_ERROR(QuantizeRuns());
+    if (done_ < batch_.element_count) QUANTD_RETURN_IF_ERROR(QuantizeGenerically(done_));
     if (recipe_.packed_zero_points) LaunchPackZeroPoints(PackJob(Output(kZeroPointsSegment)), stream_);
     if (nests_) LaunchNestedEncode(NestedJob(Floats(scratch_.block_scales)), stream_);
     return absl::OkStatus();
   }
 
-  absl::Status Dequantize() {
+  void AddFusedDequantize(FusedDecodeLaunches& launches) {
     stored_ = Input(kScalesSegment);
-    const uint64_t done = DequantizeFused();
-    if (done == batch_.element_count) return absl::OkStatus();
+    done_ = DequantizeFused(launches);
+  }
+
+  absl::Status DequantizeRest() {
+    if (done_ == batch_.element_count) return absl::OkStatus();
     if (plan_.scheme.double_quant) LaunchNestedDecode(NestedJob(Floats(scratch_.block_scales)), stream_);
-    return DequantizeGenerically(done);
+    return DequantizeGenerically(done_);
   }
 
  private:
@@ -156,47 +167,55 @@ class BatchLauncher {
 
   // ---- Quantize ----
 
-  absl::Status QuantizeRuns() {
-    const uint64_t done = QuantizeFused();
-    return done == batch_.element_count ? absl::OkStatus() : QuantizeGenerically(done);
-  }
-
   // Elements from the first on that are done.
-  uint64_t QuantizeFused() {
+  uint64_t QuantizeFused(FusedLaunches& launches) {
     std::byte* const codes = Output(kCodesSegment);
     const FusedLaunch launch = FindFusedLaunch(recipe_.transform, recipe_.element, plan_.values_dtype);
     if (batch_.kernels == CudaKernels::kGeneric || launch == nullptr) return 0;
     if (!IsAligned(Values()) || !IsAligned(codes)) return 0;
+    if (recipe_.method == ScaleMethod::kCompressedTensorsNvfp4 && !IsUsualGlobalScale(parameters_.global_scale))
+      return 0;
     const bool has_scales = plan_.HasScalePerRun();
     const FusedGeometry geometry = FusedGeometryOf(runs_, bits_, has_scales);
     if (geometry.runs == 0) return 0;
-    NestedTarget nested{};
-    if (nests_ && CanNest(geometry, recipe_.element, batch_.element_count)) {
-      const DeviceNestedJob job = NestedJob(nullptr);
-      nested = {.codes = job.codes, .scales = job.nested_scales, .offset = job.offset, .code = job.code};
-      nests_ = false;
-    }
-    launch({.values = Values(),
-            .runs = runs_,
-            .method = has_scales ? recipe_.method : ScaleMethod::kNone,
-            .rounding = recipe_.scale_rounding,
-            .parameters = parameters_,
-            .factor = TensorScale().factor,
-            .zero = TensorScale().zero,
-            .lowest = recipe_.lowest,
-            .highest = recipe_.highest,
-            .code_xor = recipe_.code_xor,
-            .ieee_overflow = recipe_.ieee_overflow,
-            .unsigned_zero = recipe_.unsigned_zero,
-            .codes = codes,
-            .stored = stored_,
-            .stored_bytes = static_cast<uint32_t>(plan_.scheme.double_quant ? sizeof(float) : scale_bytes_),
-            .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
-            .zero_points = ZeroPoints(0),
-            .nested = nested,
-            .findings = batch_.findings},
-           stream_);
+    const bool nests = nests_ && CanNest(geometry, recipe_.element, batch_.element_count);
+    if (nests) nests_ = false;
+    const DeviceNestedJob nested = NestedJob(nullptr);
+    launches.Add(
+        launch, bits_,
+        {.runs = runs_,
+         .rules = {.method = has_scales ? recipe_.method : ScaleMethod::kNone,
+                   .rounding = recipe_.scale_rounding,
+                   .parameters = recipe_.scale,
+                   .divisor_reciprocal = 1 / KnownDivisor(),
+                   .lowest = recipe_.lowest,
+                   .highest = recipe_.highest,
+                   .code_xor = recipe_.code_xor,
+                   .ieee_overflow = recipe_.ieee_overflow,
+                   .unsigned_zero = recipe_.unsigned_zero,
+                   .stored_bytes = static_cast<uint32_t>(plan_.scheme.double_quant ? sizeof(float) : scale_bytes_),
+                   .nests = nests,
+                   .nested_code = nested.code},
+         .tensor = {.values = Values(),
+                    .codes = codes,
+                    .stored = stored_,
+                    .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
+                    .zero_points = ZeroPoints(0),
+                    .nested_codes = nested.codes,
+                    .nested_scales = nested.nested_scales,
+                    .findings = batch_.findings,
+                    .factor = TensorScale().factor,
+                    .zero = TensorScale().zero,
+                    .global_scale = parameters_.global_scale,
+                    .global_reciprocal = 1 / parameters_.global_scale,
+                    .nested_offset = nested.offset}});
     return geometry.elements;
+  }
+
+  // Of FusedRules::divisor_reciprocal.
+  float KnownDivisor() const {
+    if (recipe_.method != ScaleMethod::kStrictAsymmetric) return parameters_.divisor;
+    return (parameters_.highest_code - parameters_.lowest_code) / 2;
   }
 
   absl::Status QuantizeGenerically(uint64_t begin) {
@@ -268,7 +287,7 @@ class BatchLauncher {
 
   // ---- Dequantize ----
 
-  uint64_t DequantizeFused() {
+  uint64_t DequantizeFused(FusedDecodeLaunches& launches) {
     const FusedDecodeLaunch launch = FindFusedDecodeLaunch(recipe_.restore, recipe_.element, plan_.values_dtype);
     const bool has_scales = plan_.HasScalePerRun();
     std::byte* const codes = Input(kCodesSegment);
@@ -279,24 +298,26 @@ class BatchLauncher {
     const FusedDecodeGeometry geometry = FusedDecodeGeometryOf(runs_, bits_, has_scales);
     if (geometry.elements == 0) return 0;
     const std::byte* const zero_points = Input(kZeroPointsSegment);
-    launch({.codes = codes,
-            .runs = runs_,
-            .method = has_scales ? recipe_.method : ScaleMethod::kNone,
-            .rounding = recipe_.scale_rounding,
-            .parameters = parameters_,
-            .stored = stored_,
-            .nested = {.codes = plan_.scheme.double_quant ? stored_ : nullptr,
-                       .scales = reinterpret_cast<const float*>(Input(kNestedScalesSegment)),
-                       .offset = batch_.parameters.offset,
-                       .code = plan_.scheme.nested_code},
-            .scale = TensorScale().factor,
-            .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
-            .zero_points =
-                recipe_.packed_zero_points || !has_scales ? nullptr : reinterpret_cast<const int8_t*>(zero_points),
-            .packed_zeros = recipe_.packed_zero_points ? reinterpret_cast<const uint32_t*>(zero_points) : nullptr,
-            .code_xor = recipe_.code_xor,
-            .values = values},
-           stream_);
+    launches.Add(launch, bits_,
+                 {.runs = runs_,
+                  .rules = {.method = has_scales ? recipe_.method : ScaleMethod::kNone,
+                            .rounding = recipe_.scale_rounding,
+                            .parameters = recipe_.scale,
+                            .nests = plan_.scheme.double_quant,
+                            .nested_code = plan_.scheme.nested_code,
+                            .has_zero_points = has_scales && zero_points != nullptr && !recipe_.packed_zero_points,
+                            .has_packed_zeros = zero_points != nullptr && recipe_.packed_zero_points,
+                            .code_xor = recipe_.code_xor},
+                  .tensor = {.codes = codes,
+                             .values = values,
+                             .stored = stored_,
+                             .nested_scales = reinterpret_cast<const float*>(Input(kNestedScalesSegment)),
+                             .zero_points = reinterpret_cast<const int8_t*>(zero_points),
+                             .packed_zeros = reinterpret_cast<const uint32_t*>(zero_points),
+                             .scale = TensorScale().factor,
+                             .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
+                             .global_scale = parameters_.global_scale,
+                             .nested_offset = batch_.parameters.offset}});
     return geometry.elements;
   }
 
@@ -365,6 +386,7 @@ class BatchLauncher {
   ScaleParameters parameters_;
   std::byte* stored_ = nullptr;  // scales of runs
   bool nests_ = false;           // these are still to be coded
+  uint64_t done_ = 0;            // elements from the first on that fused kernels do
 };
 
 }  // namespace
@@ -401,11 +423,24 @@ bool HasDeviceKernels(const Plan& plan) { return plan.recipe.method != ScaleMeth
 
 uint64_t DeviceScratchBytes(const Plan& plan, uint64_t element_count) { return Scratch(plan, element_count).bytes; }
 
-absl::Status LaunchQuantize(const DeviceBatch& batch, cudaStream_t stream) {
-  return BatchLauncher(batch, stream).Quantize();
+absl::Status LaunchQuantize(std::span<const DeviceBatch> batches, cudaStream_t stream) {
+  std::vector<BatchLauncher> launchers;
+  launchers.reserve(batches.size());
+  FusedLaunches fused;
+  for (const DeviceBatch& batch : batches) launchers.emplace_back(batch, stream).AddFusedQuantize(fused);
+  fused.Start(stream);
+  for (BatchLauncher& launcher : launchers) QUANTD_RETURN_IF_ERROR(launcher.QuantizeRest());
+  return absl::OkStatus();
 }
-absl::Status LaunchDequantize(const DeviceBatch& batch, cudaStream_t stream) {
-  return BatchLauncher(batch, stream).Dequantize();
+
+absl::Status LaunchDequantize(std::span<const DeviceBatch> batches, cudaStream_t stream) {
+  std::vector<BatchLauncher> launchers;
+  launchers.reserve(batches.size());
+  FusedDecodeLaunches fused;
+  for (const DeviceBatch& batch : batches) launchers.emplace_back(batch, stream).AddFusedDequantize(fused);
+  fused.Start(stream);
+  for (BatchLauncher& launcher : launchers) QUANTD_RETURN_IF_ERROR(launcher.DequantizeRest());
+  return absl::OkStatus();
 }
 
 }  // namespace quantd

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "absl/status/status.h"
 #include "kernels/backend/backend.h"
@@ -36,10 +37,11 @@ bool HasDeviceKernels(const Plan& plan);
 
 uint64_t DeviceScratchBytes(const Plan& plan, uint64_t element_count);
 
-// Queue the batch on `stream`. INTERNAL with reason BACKEND_FAILED if a copy or a fill cannot be queued; errors of the
-// launches themselves are left to cudaGetLastError. An output that is a copy of an input (spooled values) is not
-// written.
-absl::Status LaunchQuantize(const DeviceBatch& batch, cudaStream_t stream);
-absl::Status LaunchDequantize(const DeviceBatch& batch, cudaStream_t stream);
+// Queue the batches on `stream`: those with the same kernels and rules become launches of up to kLaunchTensorsMax of
+// them. All quantize or all dequantize, and each has memory of its own. INTERNAL with reason BACKEND_FAILED if a copy
+// or a fill cannot be queued; errors of the launches themselves are left to cudaGetLastError. An output that is a copy
+// of an input (spooled values) is not written.
+absl::Status LaunchQuantize(std::span<const DeviceBatch> batches, cudaStream_t stream);
+absl::Status LaunchDequantize(std::span<const DeviceBatch> batches, cudaStream_t stream);
 
 }  // namespace quantd

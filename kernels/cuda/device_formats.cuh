@@ -105,6 +105,12 @@ __device__ inline float InstructionReciprocal(float value) {
   return reciprocal;
 }
 
+// 1 / factor, rounded, of factors from 2^-80 to 2^100: as __frcp_rn, without its way for others.
+__device__ inline float UsualReciprocal(float factor) {
+  const float estimate = InstructionReciprocal(factor);
+  return __fmaf_rn(estimate, __fmaf_rn(-factor, estimate, 1.0f), estimate);
+}
+
 // Factors of bitsandbytes' methods; the stored scale is theirs.
 struct DeviceBitsandbytesAbsmax {
   __device__ static RunScale Make(const RunRange& run, const ScaleParameters&) {

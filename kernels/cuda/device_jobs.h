@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/base/data_type.h"
 #include "kernels/format/element.h"
@@ -24,6 +25,8 @@ struct RunGeometry {
   constexpr uint64_t row_runs() const { return (row_elements + run_elements - 1) / run_elements; }
   constexpr uint64_t bands() const { return (rows + band_rows - 1) / band_rows; }
   constexpr uint64_t run_count() const { return bands() * row_runs(); }
+
+  bool operator==(const RunGeometry&) const = default;
 };
 
 // Magnitude bits in the lower halves: infinity's or above if a value is not finite. The upper halves have the number of
@@ -106,63 +109,89 @@ struct DeviceTensorRangeJob {
 };
 uint64_t LaunchTensorRange(const DeviceTensorRangeJob& job, DataType values, cudaStream_t stream);
 
-// Scales as codes, in nested blocks of kNestedBlockScales.
-struct NestedTarget {
-  std::byte* codes;  // null: they are not
-  float* scales;     // one for each nested block
-  float offset;
-  NestedCode code;
-};
+// At most so many tensors, or pieces of them, are one launch: what each has of its own travels in the launch.
+inline constexpr uint32_t kLaunchTensorsMax = 16;
 
-// Range, scales and codes at once: the values are read a single time.
-struct DeviceFusedJob {
-  const std::byte* values;
-  RunGeometry runs;
-  ScaleMethod method;  // kNone: all runs have `factor`, and nothing is stored but codes
+// Range, scales and codes at once: the values are read a single time. This is what tensors of one launch have in
+// common.
+struct FusedRules {
+  ScaleMethod method;  // kNone: all runs have their tensor's `factor`, and nothing is stored but codes
   DataType rounding;
-  ScaleParameters parameters;
-  float factor;
-  float zero;
+  ScaleParameters parameters;  // but for `global_scale`, which is 1
+  float divisor_reciprocal;    // of theirs, of kStrictAsymmetric half of its steps'
   float lowest;
   float highest;
   uint32_t code_xor;
   bool ieee_overflow;
   bool unsigned_zero;
+  uint32_t stored_bytes;  // of one scale
+  // Scales are codes in nested blocks of kNestedBlockScales, instead of `stored`.
+  bool nests;
+  NestedCode nested_code;
+
+  bool operator==(const FusedRules&) const = default;
+};
+
+struct FusedTensor {
+  const std::byte* values;
   std::byte* codes;
   std::byte* stored;
-  uint32_t stored_bytes;  // of one scale
-  float* zeros;           // one for each run; null: nobody asks for them
-  int8_t* zero_points;    // as they are stored; null: they are not, or packed
-  NestedTarget nested;    // instead of `stored`
+  float* zeros;         // one for each run; null: nobody asks for them
+  int8_t* zero_points;  // as they are stored; null: they are not, or packed
+  std::byte* nested_codes;
+  float* nested_scales;  // one for each nested block
   FindingsTarget findings;
+  float factor;
+  float zero;
+  float global_scale;  // of NVFP4: as IsUsualGlobalScale
+  float global_reciprocal;
+  float nested_offset;
 };
-using FusedLaunch = void (*)(const DeviceFusedJob& job, cudaStream_t stream);
 
-// NestedTarget the other way.
-struct NestedSource {
-  const std::byte* codes;  // null: scales are stored as they are
-  const float* scales;
-  float offset;
-  NestedCode code;
+// Whether fused kernels find the scales of NVFP4 with it.
+constexpr bool IsUsualGlobalScale(float global_scale) { return global_scale >= 0x1p-60f && global_scale <= 0x1p60f; }
+
+struct DeviceFusedJob {
+  RunGeometry runs;
+  FusedRules rules;
+  FusedTensor tensor;
 };
+// 1 to kLaunchTensorsMax jobs that CanShareLaunch with the first.
+using FusedLaunch = void (*)(std::span<const DeviceFusedJob> jobs, cudaStream_t stream);
 
 // Values from codes and scales as they are stored.
-struct DeviceFusedDecodeJob {
-  const std::byte* codes;
-  RunGeometry runs;
+struct FusedDecodeRules {
   ScaleMethod method;  // kNone: all runs have `scale` and `zero`
   DataType rounding;
-  ScaleParameters parameters;
-  const std::byte* stored;
-  NestedSource nested;  // instead of `stored`
+  ScaleParameters parameters;  // as in FusedRules
+  bool nests;
+  NestedCode nested_code;
+  bool has_zero_points;
+  bool has_packed_zeros;
+  uint32_t code_xor;
+
+  bool operator==(const FusedDecodeRules&) const = default;
+};
+
+struct FusedDecodeTensor {
+  const std::byte* codes;
+  std::byte* values;
+  const std::byte* stored;  // scales, or their codes in nested blocks
+  const float* nested_scales;
+  const int8_t* zero_points;     // one for each run
+  const uint32_t* packed_zeros;  // as DevicePackJob has them
   float scale;
   float zero;
-  const int8_t* zero_points;     // one for each run; null: there are none, or packed
-  const uint32_t* packed_zeros;  // as DevicePackJob has them; null: there are none
-  uint32_t code_xor;
-  std::byte* values;
+  float global_scale;
+  float nested_offset;
 };
-using FusedDecodeLaunch = void (*)(const DeviceFusedDecodeJob& job, cudaStream_t stream);
+
+struct DeviceFusedDecodeJob {
+  RunGeometry runs;
+  FusedDecodeRules rules;
+  FusedDecodeTensor tensor;
+};
+using FusedDecodeLaunch = void (*)(std::span<const DeviceFusedDecodeJob> jobs, cudaStream_t stream);
 
 // Null where a combination makes no sense, or no kernel exists.
 RangeLaunch FindRangeLaunch(DataType values);

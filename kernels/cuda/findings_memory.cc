@@ -7,11 +7,16 @@
 #include "kernels/cuda/cuda_status.h"
 
 namespace quantd {
+namespace {
+
+constexpr uint64_t kBytes = sizeof(FindingsSlots) * kLaunchTensorsMax;
+
+}  // namespace
 
 absl::StatusOr<FindingsTarget> FindingsMemory::Next(cudaStream_t stream) {
-  QUANTD_RETURN_IF_ERROR(memory_.Reserve(sizeof(FindingsSlots)));
+  QUANTD_RETURN_IF_ERROR(memory_.Reserve(kBytes));
   if (launch_ == 0 || launch_ == UINT32_MAX) {
-    QUANTD_RETURN_IF_ERROR(StatusOf(cudaMemsetAsync(memory_.data(), 0, sizeof(FindingsSlots), stream), "clearing"));
+    QUANTD_RETURN_IF_ERROR(StatusOf(cudaMemsetAsync(memory_.data(), 0, kBytes, stream), "clearing"));
     launch_ = 0;
   }
   return FindingsTarget{reinterpret_cast<DeviceFindings*>(memory_.data()), ++launch_};
@@ -19,17 +24,17 @@ absl::StatusOr<FindingsTarget> FindingsMemory::Next(cudaStream_t stream) {
 
 absl::StatusOr<FindingsTarget> MappedFindings::Next() {
   if (memory_.data() == nullptr) {
-    QUANTD_ASSIGN_OR_RETURN(memory_, PinnedBuffer::Make(sizeof(FindingsSlots)));
+    QUANTD_ASSIGN_OR_RETURN(memory_, PinnedBuffer::Make(kBytes));
   }
   if (launch_ == 0 || launch_ == UINT32_MAX) {
-    std::memset(memory_.data(), 0, sizeof(FindingsSlots));
+    std::memset(memory_.data(), 0, kBytes);
     launch_ = 0;
   }
   return FindingsTarget{reinterpret_cast<DeviceFindings*>(memory_.data()), ++launch_};
 }
 
-FoundRange MappedFindings::Found() const {
-  return FoundBy(launch_, *reinterpret_cast<const FindingsSlots*>(memory_.data()));
+FoundRange MappedFindings::Found(size_t tensor) const {
+  return FoundBy(launch_, reinterpret_cast<const FindingsSlots*>(memory_.data())[tensor]);
 }
 
 FoundRange FoundBy(uint32_t launch, const FindingsSlots& slots) {

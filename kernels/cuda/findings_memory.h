@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -21,11 +22,17 @@ struct FoundRange {
 
 using FindingsSlots = std::array<DeviceFindings, kFindingsSlots>;
 
+// Of one of the tensors of a launch, whose first has `first`.
+inline FindingsTarget FindingsOf(const FindingsTarget& first, size_t tensor) {
+  return {first.slots + tensor * kFindingsSlots, first.launch};
+}
+
 class FindingsMemory {
  public:
   explicit FindingsMemory(std::shared_ptr<DeviceMemoryBudget> budget = nullptr) : memory_(std::move(budget)) {}
 
-  // Of the next launch on `stream`, always the same one. RESOURCE_EXHAUSTED without memory.
+  // Of the first of kLaunchTensorsMax tensors of the next launch on `stream`, always the same one. RESOURCE_EXHAUSTED
+  // without memory.
   absl::StatusOr<FindingsTarget> Next(cudaStream_t stream);
 
  private:
@@ -36,10 +43,10 @@ class FindingsMemory {
 // The same in memory of the host, which small launches reach without a copy.
 class MappedFindings {
  public:
-  // Of the next launch, after the one before has ended. RESOURCE_EXHAUSTED without memory.
+  // As FindingsMemory::Next, after the launch before has ended.
   absl::StatusOr<FindingsTarget> Next();
-  // Of the last one, which has ended.
-  FoundRange Found() const;
+  // Of a tensor of the last one, which has ended.
+  FoundRange Found(size_t tensor) const;
 
  private:
   PinnedBuffer memory_;

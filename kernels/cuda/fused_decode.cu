@@ -62,7 +62,8 @@ class FusedDecoder {
   static constexpr uint32_t kPieceBytes = kPieceElements * Format::kBits / 8;
   static constexpr uint32_t kPieces = kChunkElements / kPieceElements;
 
-  __device__ explicit FusedDecoder(const DeviceFusedDecodeJob& job) : job_(job), levels_(job.code_xor) {}
+  __device__ FusedDecoder(const FusedDecodeRules& rules, const FusedDecodeTensor& tensor)
+      : rules_(rules), tensor_(tensor), levels_(rules.code_xor) {}
 
   // Those of a thread.
   struct Pieces {
@@ -74,20 +75,21 @@ class FusedDecoder {
   };
 
   // All codes are fetched before the first scale is waited for, and so are all scales and zero points.
-  __device__ Pieces Load(const FusedDecodeGeometry& geometry, uint64_t first, uint64_t distance) const {
+  __device__ Pieces Load(const FusedDecodeGeometry& geometry, uint64_t elements, uint64_t first,
+                         uint64_t distance) const {
     Pieces pieces;
     uint32_t runs[kPieces];
 #pragma unroll
     for (uint32_t i = 0; i < kPieces; ++i) {
       pieces.begins[i] = first + i * distance;
-      pieces.are_there[i] = pieces.begins[i] < geometry.elements;
+      pieces.are_there[i] = pieces.begins[i] < elements;
       const uint64_t begin = pieces.are_there[i] ? pieces.begins[i] : 0;
-      pieces.codes[i] = LoadCodes<kPieceBytes>(job_.codes + begin * Format::kBits / 8);
+      pieces.codes[i] = LoadCodes<kPieceBytes>(tensor_.codes + begin * Format::kBits / 8);
       runs[i] = static_cast<uint32_t>(begin / kChunkElements);
-      pieces.scales[i] = job_.scale;
-      pieces.zeros[i] = Biased(job_.zero);
+      pieces.scales[i] = tensor_.scale;
+      pieces.zeros[i] = Biased(tensor_.zero);
     }
-    if (job_.method == ScaleMethod::kNone) return pieces;
+    if (rules_.method == ScaleMethod::kNone) return pieces;
 #pragma unroll
     for (uint32_t& run : runs) run = RunOfChunk(geometry, run);
     LoadZeros(geometry, runs, pieces.zeros);
@@ -102,27 +104,30 @@ class FusedDecoder {
 
  private:
   __device__ void LoadScales(const uint32_t (&runs)[kPieces], float (&scales)[kPieces]) const {
-    if (Format::kKind == ElementKind::kLevels && job_.nested.codes != nullptr) {
+    if (Format::kKind == ElementKind::kLevels && rules_.nests) {
 #pragma unroll
       for (uint32_t i = 0; i < kPieces; ++i) {
-        scales[i] = DecodeNestedScale(job_.nested.code, static_cast<uint32_t>(job_.nested.codes[runs[i]]),
-                                      __ldg(job_.nested.scales + runs[i] / kNestedBlockScales), job_.nested.offset);
+        scales[i] =
+            DecodeNestedScale(rules_.nested_code, static_cast<uint32_t>(tensor_.stored[runs[i]]),
+                              __ldg(tensor_.nested_scales + runs[i] / kNestedBlockScales), tensor_.nested_offset);
       }
       return;
     }
-    RestoreRunScales(job_.method, job_.rounding, job_.stored, runs, job_.parameters, scales);
+    ScaleParameters parameters = rules_.parameters;
+    parameters.global_scale = tensor_.global_scale;
+    RestoreRunScales(rules_.method, rules_.rounding, tensor_.stored, runs, parameters, scales);
   }
 
   __device__ void LoadZeros(const FusedDecodeGeometry& geometry, const uint32_t (&runs)[kPieces],
                             float (&zeros)[kPieces]) const {
     if constexpr (Format::kKind == ElementKind::kInteger) {
-      if (job_.packed_zeros != nullptr) {
+      if (rules_.has_packed_zeros) {
 #pragma unroll
         for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(PackedZero(geometry, runs[i]));
       }
-      if (job_.zero_points != nullptr) {
+      if (rules_.has_zero_points) {
 #pragma unroll
-        for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(static_cast<float>(job_.zero_points[runs[i]]));
+        for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(static_cast<float>(tensor_.zero_points[runs[i]]));
       }
     }
   }
@@ -130,7 +135,7 @@ class FusedDecoder {
   __device__ float PackedZero(const FusedDecodeGeometry& geometry, uint32_t run) const {
     const uint32_t row = geometry.row_runs.Quotient(run);
     const uint32_t word =
-        __ldg(job_.packed_zeros + row / 8 * geometry.row_runs.divisor + geometry.row_runs.Remainder(run, row));
+        __ldg(tensor_.packed_zeros + row / 8 * geometry.row_runs.divisor + geometry.row_runs.Remainder(run, row));
     return static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
   }
 
@@ -148,9 +153,10 @@ class FusedDecoder {
     if (!pieces.are_there[i]) return;
     if constexpr (kRestore == Restore::kMultiplyFtz) {
       // Only then can a product be a subnormal, which is flushed.
-      if (fabsf(scale) < 0x1p-100f && scale != 0) return DecodeExactly(job_, pieces.begins[i], scale);
+      if (fabsf(scale) < 0x1p-100f && scale != 0)
+        return DecodeExactly(rules_.code_xor, tensor_, pieces.begins[i], scale);
     }
-    StoreNarrowed<Values>(values, job_.values + pieces.begins[i] * sizeof(Bits));
+    StoreNarrowed<Values>(values, tensor_.values + pieces.begins[i] * sizeof(Bits));
   }
 
   __device__ static float Value(float level, float scale, float zero) {
@@ -159,38 +165,57 @@ class FusedDecoder {
     return level * scale;
   }
 
-  __device__ static __noinline__ void DecodeExactly(const DeviceFusedDecodeJob& job, uint64_t begin, float scale) {
+  __device__ static __noinline__ void DecodeExactly(uint32_t code_xor, const FusedDecodeTensor& tensor, uint64_t begin,
+                                                    float scale) {
 #pragma unroll 1
     for (uint64_t i = begin; i < begin + kPieceElements; ++i) {
-      const uint32_t code = DeviceCodeAt<Format>(job.codes, i) ^ job.code_xor;
-      reinterpret_cast<Bits*>(job.values)[i] = Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
+      const uint32_t code = DeviceCodeAt<Format>(tensor.codes, i) ^ code_xor;
+      reinterpret_cast<Bits*>(tensor.values)[i] = Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
     }
   }
 
-  const DeviceFusedDecodeJob& job_;
+  const FusedDecodeRules& rules_;
+  const FusedDecodeTensor& tensor_;
   ChunkLevels<Format> levels_;
+};
+
+// The tensors of a launch, each of which has the CTAs with its number in `blockIdx.y`.
+struct FusedDecodeTensors {
+  struct Part {
+    FusedDecodeTensor tensor;
+    uint64_t elements;
+  };
+  Part parts[kLaunchTensorsMax];
 };
 
 template <Restore kRestore, class Format, class Values>
 __global__ void __launch_bounds__(kBlockThreads)
-    DecodeChunks(const __grid_constant__ DeviceFusedDecodeJob job, FusedDecodeGeometry geometry) {
+    DecodeChunks(const __grid_constant__ FusedDecodeRules rules, const __grid_constant__ FusedDecodeTensors tensors,
+                 FusedDecodeGeometry geometry) {
   using Decoder = FusedDecoder<kRestore, Format, Values>;
-  const Decoder decoder(job);
+  const Decoder decoder(rules, tensors.parts[blockIdx.y].tensor);
   const uint32_t lane = threadIdx.x % 32;
   const uint64_t first = (ThreadIndex() - lane) * kChunkElements + lane * Decoder::kPieceElements;
-  decoder.Store(decoder.Load(geometry, first, 32 * Decoder::kPieceElements));
+  decoder.Store(decoder.Load(geometry, tensors.parts[blockIdx.y].elements, first, 32 * Decoder::kPieceElements));
 }
 
 template <Restore kRestore, class Format, class Values>
 struct FusedDecodeLauncher {
-  static void Run(const DeviceFusedDecodeJob& job, cudaStream_t stream) {
-    const FusedDecodeGeometry geometry =
-        FusedDecodeGeometryOf(job.runs, Format::kBits, job.method != ScaleMethod::kNone);
-    if (geometry.elements == 0) return;
-    const uint64_t threads = geometry.elements / kChunkElements;
+  static void Run(std::span<const DeviceFusedDecodeJob> jobs, cudaStream_t stream) {
+    const FusedDecodeRules& rules = jobs[0].rules;
+    FusedDecodeTensors tensors;
+    FusedDecodeGeometry geometry;
+    uint64_t elements_max = 0;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      geometry = FusedDecodeGeometryOf(jobs[i].runs, Format::kBits, rules.method != ScaleMethod::kNone);
+      tensors.parts[i] = {jobs[i].tensor, geometry.elements};
+      elements_max = elements_max < geometry.elements ? geometry.elements : elements_max;
+    }
+    if (elements_max == 0) return;
+    const uint64_t threads = elements_max / kChunkElements;
     DecodeChunks<kRestore, Format, Values>
-        <<<static_cast<uint32_t>((threads + kBlockThreads - 1) / kBlockThreads), kBlockThreads, 0, stream>>>(job,
-                                                                                                             geometry);
+        <<<GridOf((threads + kBlockThreads - 1) / kBlockThreads, jobs.size()), kBlockThreads, 0, stream>>>(
+            rules, tensors, geometry);
   }
 };
 template <class Format, class Values>

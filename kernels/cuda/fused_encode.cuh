@@ -23,9 +23,11 @@ class FusedEncoder {
 
  public:
   static constexpr bool kHasZero = kTransform == Transform::kDivideAddZero;
+  static constexpr bool kHasTable = Codec::kHasTable;
   static constexpr uint32_t kCodeBytes = kChunkElements * Format::kBits / 8;
 
-  __device__ explicit FusedEncoder(const DeviceFusedJob& job) : job_(job), codec_(job) {}
+  __device__ FusedEncoder(const FusedRules& rules, const FusedTensor& tensor)
+      : rules_(rules), tensor_(tensor), codec_(rules) {}
 
   __device__ static DeviceRange RangeOf(const Chunk<Values>& chunk) {
     if constexpr (kHasZero) return chunk.Range();
@@ -33,22 +35,25 @@ class FusedEncoder {
   }
 
   __device__ RunScale ScaleOf(const DeviceRange& range) const {
-    if (job_.method == ScaleMethod::kNone) return {0, job_.factor, job_.zero};
-    return MakeRunScale<kTransform, Format::kKind>(job_.method, job_.rounding, range.Floats(), job_.parameters);
+    if (rules_.method == ScaleMethod::kNone) return {0, tensor_.factor, tensor_.zero};
+    ScaleParameters parameters = rules_.parameters;
+    parameters.global_scale = tensor_.global_scale;
+    return MakeRunScale<kTransform, Format::kKind>(rules_.method, rules_.rounding, range.Floats(), parameters,
+                                                   {rules_.divisor_reciprocal, tensor_.global_reciprocal});
   }
 
   __device__ void StoreScale(uint32_t run, const RunScale& scale) const {
-    if (job_.method == ScaleMethod::kNone) return;
-    if (job_.stored_bytes == 4) {
-      reinterpret_cast<uint32_t*>(job_.stored)[run] = scale.stored;
-    } else if (job_.stored_bytes == 2) {
-      reinterpret_cast<uint16_t*>(job_.stored)[run] = static_cast<uint16_t>(scale.stored);
+    if (rules_.method == ScaleMethod::kNone) return;
+    if (rules_.stored_bytes == 4) {
+      reinterpret_cast<uint32_t*>(tensor_.stored)[run] = scale.stored;
+    } else if (rules_.stored_bytes == 2) {
+      reinterpret_cast<uint16_t*>(tensor_.stored)[run] = static_cast<uint16_t>(scale.stored);
     } else {
-      reinterpret_cast<uint8_t*>(job_.stored)[run] = static_cast<uint8_t>(scale.stored);
+      reinterpret_cast<uint8_t*>(tensor_.stored)[run] = static_cast<uint8_t>(scale.stored);
     }
     if constexpr (kHasZero) {
-      if (job_.zeros != nullptr) job_.zeros[run] = scale.zero;
-      if (job_.zero_points != nullptr) job_.zero_points[run] = static_cast<int8_t>(scale.zero);
+      if (tensor_.zeros != nullptr) tensor_.zeros[run] = scale.zero;
+      if (tensor_.zero_points != nullptr) tensor_.zero_points[run] = static_cast<int8_t>(scale.zero);
     }
   }
 
@@ -67,21 +72,20 @@ class FusedEncoder {
     }
   };
 
-  // Whose codes StoreCodes makes: not of runs with unusual factors, and not of those that have nothing but zeros, where
-  // these have codes of their own.
-  __device__ bool IsUsual(const RunScale& scale, uint32_t largest) const {
-    if (kTransform == Transform::kMultiplyFtz && IsZero(largest)) return false;
+  // `largest` is the run's absmax as bits. Of runs that are not usual they are codes of any content.
+  __device__ RunCodes CodesOf(const RunScale& scale, uint32_t largest) const {
     const float factor = FactorOf(scale, largest);
-    return Codec::IsUsual(job_, factor) && RunQuotients::IsUsual(factor, __uint_as_float(largest));
-  }
-
-  // `largest` is the run's absmax as bits. Where shuffles need all lanes, those that will not use the codes make some
-  // of their own.
-  __device__ RunCodes CodesOf(const RunScale& scale, uint32_t largest, bool usual) const {
-    const float factor = usual ? FactorOf(scale, largest) : 1.0f;
     float sign_addend = 0;
     if constexpr (Codec::kHasSignAddend) sign_addend = codec_.SignAddend(factor);
     return {RunQuotients(factor, scale.zero), sign_addend};
+  }
+
+  // Whose codes StoreCodes makes: not of runs with unusual factors, and not of those that have nothing but zeros, where
+  // these have codes of their own.
+  __device__ bool IsUsual(const RunCodes& codes, const RunScale& scale, uint32_t largest) const {
+    if (kTransform == Transform::kMultiplyFtz && IsZero(largest)) return false;
+    const float factor = FactorOf(scale, largest);
+    return Codec::IsUsual(rules_, factor) && codes.quotients.IsUsual(factor, __uint_as_float(largest));
   }
 
   // `chunk` has its codes at the byte `code_begin`.
@@ -107,7 +111,7 @@ class FusedEncoder {
     const uint32_t warp = blockIdx.x * (blockDim.x / kWarpLanes) + threadIdx.x / kWarpLanes;
     const auto merge = [&](uint64_t DeviceFindings::* which, uint32_t bits) {
       const uint32_t largest = __reduce_max_sync(kEveryLane, bits);
-      if (threadIdx.x % kWarpLanes == 0) MergeFinding(job_.findings, which, warp, largest);
+      if (threadIdx.x % kWarpLanes == 0) MergeFinding(tensor_.findings, which, warp, largest);
     };
     merge(&DeviceFindings::amax, range.absmax());
     if constexpr (kHasZero) {
@@ -124,7 +128,7 @@ class FusedEncoder {
   }
 
   __device__ void StoreWords(uint64_t code_begin, const uint32_t (&words)[kChunkWords<Format>]) const {
-    std::byte* const target = job_.codes + code_begin;
+    std::byte* const target = tensor_.codes + code_begin;
     if constexpr (kCodeBytes == 8) {
       __stcs(reinterpret_cast<uint2*>(target), make_uint2(words[0], words[1]));
     } else {
@@ -134,15 +138,17 @@ class FusedEncoder {
 
   // Reads the values again: those in registers cannot be indexed.
   __device__ void EncodeExactly(uint64_t begin, uint64_t code_begin, float factor, float zero) const {
-    DeviceCodeWriter<Format> writer(job_.codes + code_begin);
+    DeviceCodeWriter<Format> writer(tensor_.codes + code_begin);
 #pragma unroll 1
     for (uint32_t i = 0; i < kChunkElements; ++i) {
-      const float value = LoadDeviceValue<Values>(job_.values, begin + i);
-      writer.Add(Encoded<OnDevice<Format>>(Transformed<kTransform>(value, factor, zero), value, job_) ^ job_.code_xor);
+      const float value = LoadDeviceValue<Values>(tensor_.values, begin + i);
+      writer.Add(Encoded<OnDevice<Format>>(Transformed<kTransform>(value, factor, zero), value, rules_) ^
+                 rules_.code_xor);
     }
   }
 
-  const DeviceFusedJob& job_;
+  const FusedRules& rules_;
+  const FusedTensor& tensor_;
   Codec codec_;
 };
 
@@ -187,9 +193,9 @@ __device__ void EncodeAlone(const Encoder& encoder, const Chunk<Values> (&chunks
     of_all = {max(of_all.lowest, range.lowest), max(of_all.highest, range.highest)};
     const RunScale scale = encoder.ScaleOf(range);
     store_scale(chunk, scale);
-    const bool usual = encoder.IsUsual(scale, range.absmax());
-    encoder.StoreCodes(chunks[i], uint64_t{chunk} * Encoder::kCodeBytes, encoder.CodesOf(scale, range.absmax(), usual),
-                       chunk < chunk_count, usual);
+    const auto codes = encoder.CodesOf(scale, range.absmax());
+    const bool usual = encoder.IsUsual(codes, scale, range.absmax());
+    encoder.StoreCodes(chunks[i], uint64_t{chunk} * Encoder::kCodeBytes, codes, chunk < chunk_count, usual);
     if (!usual && chunk < chunk_count) encoder.StoreUnusual(chunk, scale, range.absmax());
   }
 }
@@ -208,28 +214,27 @@ __device__ void EncodeShared(const Encoder& encoder, const Chunk<Values> (&chunk
   const RunScale scale = encoder.ScaleOf(range);
   const bool leads = (lane & ((1u << lanes_log2) - 1)) < kHeldChunks;
   if (leads) store_scale(first + lane % 2 * kWarpLanes, scale);
-  const bool usual = encoder.IsUsual(scale, range.absmax());
+  const auto codes = encoder.CodesOf(scale, range.absmax());
+  const bool usual = encoder.IsUsual(codes, scale, range.absmax());
   const uint32_t usual_lanes = __ballot_sync(kEveryLane, usual);
-  if (usual_lanes != kEveryLane) {
-#pragma unroll 1
-    for (uint32_t i = 0; i < kHeldChunks; ++i) {
-      const auto source = static_cast<int>(source_of(i));
-      const float factor = __shfl_sync(kEveryLane, scale.factor, source);
-      const float zero = __shfl_sync(kEveryLane, scale.zero, source);
-      const uint32_t largest = __shfl_sync(kEveryLane, range.absmax(), source);
-      const uint32_t chunk = first + i * kWarpLanes;
-      if ((usual_lanes >> source & 1) == 0 && chunk < chunk_count) {
-        encoder.StoreUnusual(chunk, {0, factor, zero}, largest);
-      }
-    }
-  }
-  const auto codes = encoder.CodesOf(scale, range.absmax(), usual);
 #pragma unroll
   for (uint32_t i = 0; i < kHeldChunks; ++i) {
     const uint32_t source = source_of(i);
     const uint32_t chunk = first + i * kWarpLanes;
     encoder.StoreCodes(chunks[i], uint64_t{chunk} * Encoder::kCodeBytes, codes.OfLane(source), chunk < chunk_count,
                        (usual_lanes >> source & 1) != 0);
+  }
+  if (usual_lanes == kEveryLane) return;
+#pragma unroll 1
+  for (uint32_t i = 0; i < kHeldChunks; ++i) {
+    const auto source = static_cast<int>(source_of(i));
+    const float factor = __shfl_sync(kEveryLane, scale.factor, source);
+    const float zero = __shfl_sync(kEveryLane, scale.zero, source);
+    const uint32_t largest = __shfl_sync(kEveryLane, range.absmax(), source);
+    const uint32_t chunk = first + i * kWarpLanes;
+    if ((usual_lanes >> source & 1) == 0 && chunk < chunk_count) {
+      encoder.StoreUnusual(chunk, {0, factor, zero}, largest);
+    }
   }
 }
 
@@ -245,36 +250,49 @@ inline constexpr uint32_t kShortRunBlocksMin =
 template <class Format>
 inline constexpr bool kNests = std::is_same_v<Format, Nf4> || std::is_same_v<Format, Fp4Bnb>;
 
+// The tensors of a launch, each of which has the CTAs with its number in `blockIdx.y`.
+struct FusedTensors {
+  struct Part {
+    FusedTensor tensor;
+    uint32_t count;  // of chunks, or of runs that have CTAs
+    uint32_t rows;   // of those
+  };
+  Part parts[kLaunchTensorsMax];
+};
+
 // Each run belongs to 2^`lanes_log2` neighbours of one warp, or to a lane for itself. A warp has kHeldChunks chunks for
 // each lane at a time, of those `turns` times, and fetches the next before it works on those it has.
 template <Transform kTransform, class Format, class Values, bool kAlone>
 __global__ void __launch_bounds__(kShortRunThreads<Values>, kShortRunBlocksMin<kTransform, Format, Values, kAlone>)
-    EncodeShortRuns(const __grid_constant__ DeviceFusedJob job, uint32_t chunk_count, uint32_t lanes_log2,
-                    uint32_t turns) {
+    EncodeShortRuns(const __grid_constant__ FusedRules rules, const __grid_constant__ FusedTensors tensors,
+                    uint32_t lanes_log2, uint32_t turns) {
   using Encoder = FusedEncoder<kTransform, Format, Values>;
   constexpr uint32_t kWarps = kShortRunThreads<Values> / kWarpLanes;
   constexpr uint32_t kBlockChunks = kWarps * kWarpChunks;
   constexpr bool kCanNest = !kAlone && kNests<Format>;
   __shared__ ChunkStageMemory<Values> memory[kWarps];
-  const Encoder encoder(job);
-  const uint32_t lane = threadIdx.x % kWarpLanes;
+  const FusedTensor& tensor = tensors.parts[blockIdx.y].tensor;
+  const uint32_t chunk_count = tensors.parts[blockIdx.y].count;
   const uint32_t first_of_block = blockIdx.x * turns * kBlockChunks;
-  const uint32_t end_of_block = min(first_of_block + turns * kBlockChunks, chunk_count);
+  if (first_of_block >= chunk_count) return;
+  const Encoder encoder(rules, tensor);
+  const uint32_t lane = threadIdx.x % kWarpLanes;
   // A CTA has a nested block.
   __shared__ float scales[kCanNest ? kNestedBlockScales : 1];
-  const bool nests = kCanNest && job.nested.codes != nullptr;
+  const bool nests = kCanNest && rules.nests;
   DeviceRange of_all;
   uint32_t first = first_of_block + threadIdx.x / kWarpLanes * kWarpChunks;
-  ChunkStage<Values> stage(memory[threadIdx.x / kWarpLanes], job.values, first, kBlockChunks);
+  ChunkStage<Values> stage(memory[threadIdx.x / kWarpLanes], tensor.values, first, kBlockChunks);
   const auto there = [&] { return chunk_count - min(first, chunk_count); };
   stage.Fetch(there());
-  for (uint32_t block_first = first_of_block; block_first < end_of_block; block_first += kBlockChunks) {
+  // What a CTA does in turns in which nothing is there comes to nothing; a bound of its own would cost registers.
+  for (uint32_t turn = 1; turn <= turns; ++turn) {
     Chunk<Values> chunks[kHeldChunks];
     stage.Await();
     stage.Take(chunks);
     const uint32_t here = first;
     first += kBlockChunks;
-    if (block_first + kBlockChunks < end_of_block) stage.Fetch(there());
+    if (turn < turns) stage.Fetch(there());
     const auto store_scale = [&](uint32_t chunk, const RunScale& scale) {
       if (chunk >= chunk_count) return;
       if (nests) {
@@ -293,8 +311,8 @@ __global__ void __launch_bounds__(kShortRunThreads<Values>, kShortRunBlocksMin<k
   if (!nests) return;
   __syncthreads();
   const uint32_t first_run = blockIdx.x * kNestedBlockScales;
-  EncodeNestedBlock(job.nested.code, scales, min((chunk_count >> lanes_log2) - first_run, kNestedBlockScales),
-                    job.nested.offset, job.nested.codes + first_run, job.nested.scales + blockIdx.x);
+  EncodeNestedBlock(rules.nested_code, scales, min((chunk_count >> lanes_log2) - first_run, kNestedBlockScales),
+                    tensor.nested_offset, tensor.nested_codes + first_run, tensor.nested_scales + blockIdx.x);
 }
 
 // The largest of all threads of the CTA, to all of them.
@@ -306,30 +324,42 @@ __device__ inline uint32_t LargestOfBlock(uint32_t value, uint32_t (&of_warps)[3
   return __reduce_max_sync(kEveryLane, lane < blockDim.x / 32 ? of_warps[lane] : 0);
 }
 
+// As kShortRunBlocksMin.
+template <Transform kTransform, class Format>
+inline constexpr uint32_t kLongRunBlocksMin =
+    ChunkCodec<kTransform, Format>::kHasTable || (kTransform == Transform::kMultiply && Format::kBits == 8) ? 1 : 0;
+
 // Each run belongs to a CTA: a long one, a row, or a tile, of which a thread has at most kHeldChunks chunks.
 template <Transform kTransform, class Format, class Values>
-__global__ void __launch_bounds__(kLongRunThreadsMax, ChunkCodec<kTransform, Format>::kHasTable ? 1 : 0)
-    EncodeLongRuns(const __grid_constant__ DeviceFusedJob job, FusedTile tile) {
+__global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransform, Format>)
+    EncodeLongRuns(const __grid_constant__ FusedRules rules, const __grid_constant__ FusedTensors tensors,
+                   RunGeometry runs, FusedTile tile) {
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
   __shared__ uint32_t of_warps[2][32];
   using Encoder = FusedEncoder<kTransform, Format, Values>;
-  const Encoder encoder(job);
-  const uint32_t row_runs = tile.row_runs;
-  for (uint32_t run = blockIdx.x; run < tile.run_count; run += gridDim.x) {
-    const uint64_t first_row = run / row_runs * job.runs.band_rows;
-    const uint64_t first_column = run % row_runs * job.runs.run_elements;
-    uint64_t begins[kHeldChunks];
+  const FusedTensor& tensor = tensors.parts[blockIdx.y].tensor;
+  const uint32_t run_count = tensors.parts[blockIdx.y].count;
+  const uint32_t rows = tensors.parts[blockIdx.y].rows;
+  const Encoder encoder(rules, tensor);
+  const uint32_t row_chunks = static_cast<uint32_t>(runs.row_elements / kChunkElements);
+  const uint32_t run_chunks = static_cast<uint32_t>(runs.run_elements / kChunkElements);
+  // Without a table there are as many CTAs as runs.
+  const uint32_t end = Encoder::kHasTable ? run_count : min(blockIdx.x + 1, run_count);
+  for (uint32_t run = blockIdx.x; run < end; run += gridDim.x) {
+    const uint32_t first_row = run / tile.row_runs * static_cast<uint32_t>(runs.band_rows);
+    const uint32_t first_column = run % tile.row_runs * run_chunks;
+    uint32_t numbers[kHeldChunks];
     bool is_there[kHeldChunks];
     Chunk<Values> chunks[kHeldChunks];
     DeviceRange range;
 #pragma unroll
     for (uint32_t i = 0; i < kHeldChunks; ++i) {
       const uint32_t index = threadIdx.x + i * blockDim.x;
-      const uint64_t row = first_row + (index >> tile.row_chunks_shift);
-      const uint64_t column = first_column + uint64_t{index & tile.row_chunks_mask} * kChunkElements;
-      is_there[i] = index < tile.chunk_count && row < job.runs.rows && column < job.runs.row_elements;
-      begins[i] = is_there[i] ? row * job.runs.row_elements + column : first_row * job.runs.row_elements + first_column;
-      chunks[i] = Chunk<Values>(job.values + begins[i] * sizeof(typename Values::Bits));
+      const uint32_t row = first_row + (index >> tile.row_chunks_shift);
+      const uint32_t column = first_column + (index & tile.row_chunks_mask);
+      is_there[i] = index < tile.chunk_count && row < rows && column < row_chunks;
+      numbers[i] = is_there[i] ? row * row_chunks + column : first_row * row_chunks + first_column;
+      chunks[i] = Chunk<Values>(tensor.values + uint64_t{numbers[i]} * Chunk<Values>::kBytes);
     }
 #pragma unroll
     for (uint32_t i = 0; i < kHeldChunks; ++i) {
@@ -341,53 +371,70 @@ __global__ void __launch_bounds__(kLongRunThreadsMax, ChunkCodec<kTransform, For
     if constexpr (kAsymmetric) range.lowest = LargestOfBlock(range.lowest, of_warps[1]);
     const RunScale scale = encoder.ScaleOf(range);
     if (threadIdx.x == 0) encoder.StoreScale(run, scale);
-    const bool usual = encoder.IsUsual(scale, range.absmax());
-    const typename Encoder::RunCodes codes = encoder.CodesOf(scale, range.absmax(), usual);
+    const typename Encoder::RunCodes codes = encoder.CodesOf(scale, range.absmax());
+    const bool usual = encoder.IsUsual(codes, scale, range.absmax());
 #pragma unroll
     for (uint32_t i = 0; i < kHeldChunks; ++i) {
-      encoder.StoreCodes(chunks[i], begins[i] * Format::kBits / 8, codes, is_there[i], usual);
-      if (!usual && is_there[i]) encoder.StoreUnusual(begins[i] / kChunkElements, scale, range.absmax());
+      encoder.StoreCodes(chunks[i], uint64_t{numbers[i]} * Encoder::kCodeBytes, codes, is_there[i], usual);
+      if (!usual && is_there[i]) encoder.StoreUnusual(numbers[i], scale, range.absmax());
     }
     __syncthreads();
   }
 }
 
-// CTAs that make a table stay: as many as there are at once on the largest GPUs, which is enough for smaller ones.
-inline constexpr uint64_t kTableBlocksMax = 132 * 8;
+// CTAs that make a table stay: about as many as there are at once on the largest GPUs, which is enough for smaller
+// ones.
+inline constexpr uint64_t kTableThreadsMax = 132 * 1536;
+inline constexpr uint64_t kLongTableBlocksMax = 132 * 8;
+inline constexpr uint64_t kManyTurns = 16;
+inline constexpr uint64_t kFewTurns = 4;
 // From so many chunks on a CTA fetches while it works; of fewer there are not enough CTAs to keep all processors busy.
 inline constexpr uint64_t kManyChunks = uint64_t{1} << 23;
 
+// `chunks`: of the largest tensor.
 template <class Values>
-uint64_t TurnsOf(const DeviceFusedJob& job, const FusedGeometry& geometry, bool has_table) {
+uint64_t TurnsOf(const FusedRules& rules, uint32_t lanes, uint64_t chunks, bool has_table) {
   constexpr uint64_t kTurnChunks = uint64_t{kShortRunThreads<Values>} * kHeldChunks;
-  if (job.nested.codes != nullptr) return uint64_t{kNestedBlockScales} * geometry.lanes / kTurnChunks;
-  const uint64_t chunks = geometry.runs * geometry.lanes;
-  if (has_table) return (chunks + kTurnChunks * kTableBlocksMax - 1) / (kTurnChunks * kTableBlocksMax);
+  if (rules.nests) return uint64_t{kNestedBlockScales} * lanes / kTurnChunks;
+  constexpr uint64_t kTableChunksMax = kTableThreadsMax * kHeldChunks;
+  if (has_table) {
+    // With few turns each, the last of the CTAs would have most processors to themselves: more CTAs, then.
+    const uint64_t turns = (chunks + kTableChunksMax - 1) / kTableChunksMax;
+    return turns >= kManyTurns || turns < kFewTurns ? turns : kFewTurns;
+  }
   return chunks < kManyChunks ? 1 : 2;
 }
 
 template <Transform kTransform, class Format, class Values>
 struct FusedLauncher {
-  static void Run(const DeviceFusedJob& job, cudaStream_t stream) {
-    constexpr bool kHasTable = ChunkCodec<kTransform, Format>::kHasTable;
-    const FusedGeometry geometry = FusedGeometryOf(job.runs, Format::kBits, job.method != ScaleMethod::kNone);
-    if (geometry.runs == 0) return;
+  static constexpr bool kHasTable = ChunkCodec<kTransform, Format>::kHasTable;
+
+  static void Run(std::span<const DeviceFusedJob> jobs, cudaStream_t stream) {
+    const FusedRules& rules = jobs[0].rules;
+    FusedTensors tensors;
+    FusedGeometry geometry;
+    uint32_t count_max = 0;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      geometry = FusedGeometryOf(jobs[i].runs, Format::kBits, rules.method != ScaleMethod::kNone);
+      const auto count = static_cast<uint32_t>(geometry.runs * (geometry.lanes > 0 ? geometry.lanes : 1));
+      tensors.parts[i] = {jobs[i].tensor, count, static_cast<uint32_t>(geometry.rows.rows)};
+      count_max = count_max < count ? count : count_max;
+    }
+    if (count_max == 0) return;
     if (geometry.lanes > 0) {
-      const uint64_t chunks = geometry.runs * geometry.lanes;
+      const uint64_t turns = TurnsOf<Values>(rules, geometry.lanes, count_max, kHasTable);
       constexpr uint32_t kThreads = kShortRunThreads<Values>;
-      const uint64_t turns = TurnsOf<Values>(job, geometry, kHasTable);
       const uint64_t block_chunks = uint64_t{kThreads} * kHeldChunks * turns;
       const auto kernel = geometry.lanes == 1 ? &EncodeShortRuns<kTransform, Format, Values, true>
                                               : &EncodeShortRuns<kTransform, Format, Values, false>;
-      kernel<<<static_cast<uint32_t>((chunks + block_chunks - 1) / block_chunks), kThreads, 0, stream>>>(
-          job, static_cast<uint32_t>(chunks), static_cast<uint32_t>(std::countr_zero(geometry.lanes)),
-          static_cast<uint32_t>(turns));
+      kernel<<<GridOf((count_max + block_chunks - 1) / block_chunks, jobs.size()), kThreads, 0, stream>>>(
+          rules, tensors, static_cast<uint32_t>(std::countr_zero(geometry.lanes)), static_cast<uint32_t>(turns));
       return;
     }
-    const uint64_t blocks_max = kHasTable ? kTableBlocksMax : kFusedRunsMax;
+    const uint64_t blocks_max = kHasTable ? kLongTableBlocksMax : kFusedRunsMax;
     EncodeLongRuns<kTransform, Format, Values>
-        <<<static_cast<uint32_t>(geometry.runs < blocks_max ? geometry.runs : blocks_max), geometry.threads, 0,
-           stream>>>(geometry.AsRows(job), geometry.tile);
+        <<<GridOf(count_max < blocks_max ? count_max : blocks_max, jobs.size()), geometry.threads, 0, stream>>>(
+            rules, tensors, geometry.rows, geometry.tile);
   }
 };
 template <class Format, class Values>

@@ -8,6 +8,7 @@ namespace {
 
 constexpr uint64_t kChunk = 16;
 constexpr uint64_t kWarp = 32;
+constexpr uint64_t kChunksMax = (uint64_t{1} << 31) - 1;  // of a tensor that is decoded at once
 
 // Runs that lie one after another, of their codes too.
 bool IsFlat(const RunGeometry& runs, int code_bits) {
@@ -20,7 +21,10 @@ bool IsFlat(const RunGeometry& runs, int code_bits) {
 FusedGeometry OfCtas(const RunGeometry& rows) {
   const uint64_t row_chunks = rows.run_elements / kChunk;
   const uint64_t chunks = row_chunks * rows.band_rows;
-  if (chunks > uint64_t{kLongRunThreadsMax} * kHeldChunks || rows.run_count() > kFusedRunsMax) return {};
+  if (chunks > uint64_t{kLongRunThreadsMax} * kHeldChunks || rows.run_count() > kFusedRunsMax ||
+      rows.rows * rows.row_elements / kChunk > UINT32_MAX) {
+    return {};
+  }
   // One row has no bits above its chunk's number.
   const bool one_row = rows.band_rows == 1;
   const uint64_t threads = (chunks + kHeldChunks - 1) / kHeldChunks;
@@ -45,6 +49,13 @@ Divisor::Divisor(uint32_t divisor_above_0)
   multiplier = static_cast<uint32_t>(((power - divisor) << 32) / divisor + 1);
 }
 
+bool FusedGeometry::IsLike(const FusedGeometry& other) const {
+  FusedGeometry counted_alike = other;
+  counted_alike.tile.run_count = tile.run_count;
+  counted_alike.rows.rows = rows.rows;
+  return lanes == other.lanes && threads == other.threads && tile == counted_alike.tile && rows == counted_alike.rows;
+}
+
 bool CanNest(const FusedGeometry& geometry, Element element, uint64_t elements) {
   // A CTA of 256 threads has a nested block or more in two chunks of each.
   return (element == Element::kNf4 || element == Element::kFp4Bnb) && geometry.lanes >= 2 &&
@@ -53,7 +64,7 @@ bool CanNest(const FusedGeometry& geometry, Element element, uint64_t elements) 
 
 FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales) {
   const uint64_t elements = runs.rows * runs.row_elements;
-  if (elements / kChunk == 0 || elements / kChunk >= uint64_t{1} << 31) return {};
+  if (elements / kChunk == 0 || elements / kChunk > kChunksMax) return {};
   if (!has_scales) return {.elements = elements / kChunk * kChunk, .run_shift = 31};
   const bool flat = IsFlat(runs, code_bits);
   const bool whole_chunks =
@@ -61,13 +72,14 @@ FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits
       (runs.rows == 1 || runs.row_code_bytes * 8 == runs.row_elements * static_cast<uint64_t>(code_bits));
   if (!whole_chunks) return {};
   const uint64_t run_chunks = runs.run_elements / kChunk;
-  const uint64_t row_chunks = flat ? elements / kChunk : runs.row_elements / kChunk;
+  // All is in the first row of a flat tensor, however long it is.
+  const uint64_t row_chunks = flat ? kChunksMax : runs.row_elements / kChunk;
   return {.elements = elements / kChunk * kChunk,
           .run_shift = flat && std::has_single_bit(run_chunks) ? static_cast<uint32_t>(std::countr_zero(run_chunks))
                                                                : FusedDecodeGeometry::kNoShift,
           .run_chunks = Divisor(static_cast<uint32_t>(run_chunks)),
           .row_chunks = Divisor(static_cast<uint32_t>(std::max<uint64_t>(row_chunks, 1))),
-          .row_runs = Divisor(static_cast<uint32_t>(runs.row_runs())),
+          .row_runs = Divisor(static_cast<uint32_t>(flat && runs.rows == 1 ? kChunksMax : runs.row_runs())),
           .band_rows = Divisor(static_cast<uint32_t>(runs.band_rows))};
 }
 
@@ -92,6 +104,21 @@ FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_s
                             runs.row_code_bytes * 8 == runs.row_elements * static_cast<uint64_t>(code_bits);
   if (!has_scales || !whole_chunks || !std::has_single_bit(runs.run_elements)) return {};
   return OfCtas(runs);
+}
+
+bool CanShareLaunch(const DeviceFusedJob& one, const DeviceFusedJob& other, int code_bits) {
+  const bool has_scales = one.rules.method != ScaleMethod::kNone;
+  return one.rules == other.rules &&
+         FusedGeometryOf(one.runs, code_bits, has_scales).IsLike(FusedGeometryOf(other.runs, code_bits, has_scales));
+}
+
+bool CanShareLaunch(const DeviceFusedDecodeJob& one, const DeviceFusedDecodeJob& other, int code_bits) {
+  if (one.rules != other.rules) return false;
+  const bool has_scales = one.rules.method != ScaleMethod::kNone;
+  FusedDecodeGeometry of_one = FusedDecodeGeometryOf(one.runs, code_bits, has_scales);
+  const FusedDecodeGeometry of_other = FusedDecodeGeometryOf(other.runs, code_bits, has_scales);
+  of_one.elements = of_other.elements;
+  return of_one == of_other;
 }
 
 }  // namespace quantd

@@ -19,6 +19,8 @@ struct FusedTile {
   uint32_t chunk_count;  // of a run that is cut off nowhere
   uint32_t row_chunks_shift;
   uint32_t row_chunks_mask;
+
+  bool operator==(const FusedTile&) const = default;
 };
 
 struct FusedGeometry {
@@ -29,10 +31,8 @@ struct FusedGeometry {
   FusedTile tile{};
   RunGeometry rows{};  // the same runs as `tile` counts them
 
-  DeviceFusedJob AsRows(DeviceFusedJob job) const {
-    job.runs = rows;
-    return job;
-  }
+  // Whether threads can have their runs by the same numbers, but for how many runs there are.
+  bool IsLike(const FusedGeometry& other) const;
 };
 
 // Whether a fused kernel that codes scales in nested blocks has all of the runs.
@@ -40,6 +40,10 @@ bool CanNest(const FusedGeometry& geometry, Element element, uint64_t elements);
 
 // `has_scales`: of each run; else the runs are nobody's business.
 FusedGeometry FusedGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales);
+
+// Whether both, which the same launch function takes, can be jobs of one launch.
+bool CanShareLaunch(const DeviceFusedJob& one, const DeviceFusedJob& other, int code_bits);
+bool CanShareLaunch(const DeviceFusedDecodeJob& one, const DeviceFusedDecodeJob& other, int code_bits);
 
 // Division of numbers below 2^31 by what is known before the launch: a multiplication.
 struct Divisor {
@@ -49,6 +53,8 @@ struct Divisor {
 
   Divisor() = default;
   explicit Divisor(uint32_t divisor_above_0);
+
+  bool operator==(const Divisor&) const = default;
 
 #ifdef __CUDACC__
   __device__ uint32_t Quotient(uint32_t number) const { return (__umulhi(number, multiplier) + number) >> shift; }
@@ -66,6 +72,8 @@ struct FusedDecodeGeometry {
   Divisor band_rows;
 
   static constexpr uint32_t kNoShift = 32;
+
+  bool operator==(const FusedDecodeGeometry&) const = default;
 };
 FusedDecodeGeometry FusedDecodeGeometryOf(const RunGeometry& runs, int code_bits, bool has_scales);
 

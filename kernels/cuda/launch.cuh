@@ -15,6 +15,11 @@ inline uint32_t BlocksFor(uint64_t threads) {
   return static_cast<uint32_t>(blocks < kBlocksMax ? blocks : kBlocksMax);
 }
 
+// `blocks` for each of some tensors.
+inline dim3 GridOf(uint64_t blocks, uint64_t tensors) {
+  return dim3(static_cast<uint32_t>(blocks), static_cast<uint32_t>(tensors));
+}
+
 __device__ inline uint64_t ThreadIndex() { return uint64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline uint64_t ThreadCount() { return uint64_t{gridDim.x} * blockDim.x; }
 

@@ -69,6 +69,8 @@ struct ScaleParameters {
   int32_t largest_exponent = 0;
   uint32_t mantissa_bits = 0;
   uint32_t value_mantissa_bits = 23;  // of the tensor's type
+
+  bool operator==(const ScaleParameters&) const = default;
 };
 
 // The nearest integer, ties to even, of a magnitude below 2^22.

@@ -23,8 +23,11 @@ constexpr int kDevice = 0;
 constexpr uint64_t kContextBytesMax = uint64_t{640} << 20;
 // What CUDA takes after its context was measured: kernels that are loaded when they are first used, and streams.
 constexpr uint64_t kLaterBytes = uint64_t{64} << 20;
-// A batch takes less: its inputs and outputs fill a slot at most, and what is made between them is smaller.
+// A batch takes less: its inputs and outputs fill a slot at most, and what is made between them is smaller. So does
+// what is computed together.
 constexpr uint64_t kSlotsPerBatch = 2;
+// More at once is no faster, and its first batch waits longer for its last.
+constexpr uint64_t kTogetherBytesMax = 16 << 20;
 
 // CUDA's own part of the device's memory. What others take or give back in the same moment is in the difference too.
 uint64_t ContextBytes(std::optional<uint64_t> used_before, std::optional<uint64_t> used_now) {
@@ -58,8 +61,12 @@ class CudaDevice final : public WorkerDevice {
     budget_ = std::make_shared<DeviceMemoryBudget>(start.memory_budget_bytes -
                                                    std::min(start.memory_budget_bytes, context_bytes));
     QUANTD_RETURN_IF_ERROR(MakeBackend());
-    return BatchesThatFit(start, context_bytes, budget_->bytes_max());
+    QUANTD_ASSIGN_OR_RETURN(const uint32_t units, BatchesThatFit(start, context_bytes, budget_->bytes_max()));
+    together_bytes_max_ = std::min(kTogetherBytesMax, budget_->bytes_max() / units / kSlotsPerBatch);
+    return units;
   }
+
+  uint64_t together_bytes_max() const override { return together_bytes_max_; }
 
   std::shared_ptr<Backend> backend() override {
     absl::MutexLock lock(&mutex_);
@@ -80,6 +87,7 @@ class CudaDevice final : public WorkerDevice {
   }
 
   RegisteredMemory slots_;
+  uint64_t together_bytes_max_ = 0;
   std::shared_ptr<DeviceMemoryBudget> budget_;  // of all backends together: old ones still have some
   absl::Mutex mutex_;
   std::shared_ptr<Backend> backend_ ABSL_GUARDED_BY(mutex_);

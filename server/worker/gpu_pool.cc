@@ -35,7 +35,7 @@ GpuPool::GpuPool(const GpuPoolOptions& options, std::vector<std::unique_ptr<GpuW
       clock_(clock),
       logger_(logger),
       copies_(options.copy_bytes_per_second_max),
-      threads_(options.units_in_flight_max * static_cast<uint32_t>(workers.size())) {
+      threads_(options.units_in_flight_max * kWorkerBatchesPerUnit * static_cast<uint32_t>(workers.size())) {
   for (auto& worker : workers) {
     worker->Start();
     devices_.push_back({.worker = std::move(worker), .duty = DutyCycle(options_.duty_percent_max)});

@@ -155,7 +155,7 @@ absl::StatusOr<bool> GpuWorker::SendBatch(const Plan& plan, RunMessage message, 
                                           uint64_t value_bytes) {
   absl::MutexLock lock(&mutex_);
   const auto has_place = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return state_ != WorkerState::kServing || runs_ < units_in_flight_;
+    return state_ != WorkerState::kServing || runs_ < units_in_flight_ * kWorkerBatchesPerUnit;
   };
   mutex_.Await(absl::Condition(&has_place));
   if (state_ != WorkerState::kServing) {

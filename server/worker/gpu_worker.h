@@ -164,7 +164,7 @@ class GpuWorker final : public Backend {
   uint32_t units_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   PlanSlots plans_ ABSL_GUARDED_BY(mutex_);
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint32_t runs_ ABSL_GUARDED_BY(mutex_) = 0;  // at most units_in_flight_; without probes
+  uint32_t runs_ ABSL_GUARDED_BY(mutex_) = 0;  // at most kWorkerBatchesPerUnit for each unit in flight; without probes
   std::map<uint64_t, std::shared_ptr<Pending>> pending_ ABSL_GUARDED_BY(mutex_);
   GpuWorkerCounts counts_ ABSL_GUARDED_BY(mutex_);
   RestartPolicy restart_policy_ ABSL_GUARDED_BY(mutex_);

@@ -22,7 +22,7 @@
 namespace quantd::server {
 
 // Both sides must be of the same version: they are installed together.
-inline constexpr uint16_t kWorkerProtocolVersion = 1;
+inline constexpr uint16_t kWorkerProtocolVersion = 2;
 inline constexpr size_t kWorkerMessageBytesMax = 16 << 10;
 inline constexpr size_t kWorkerTextBytesMax = 512;
 inline constexpr size_t kWorkerOverridesMax = 64;
@@ -30,6 +30,8 @@ inline constexpr size_t kWorkerOverridesMax = 64;
 inline constexpr size_t kWorkerInlineBytesMax = 4 << 10;
 inline constexpr uint32_t kWorkerPlanSlots = 64;
 inline constexpr uint32_t kWorkerUnitsInFlightMax = 64;
+// Batches that a worker has at most for each that it computes at once: what waits there is computed together.
+inline constexpr uint32_t kWorkerBatchesPerUnit = 4;
 // Where a segment has no place in the slots.
 inline constexpr uint64_t kNoOffset = UINT64_MAX;
 

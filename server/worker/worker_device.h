@@ -21,6 +21,9 @@ class WorkerDevice {
   // as long as others have the device's memory, FAILED_PRECONDITION if it is none whatever they do.
   virtual absl::StatusOr<uint32_t> Open(const StartMessage& start, std::span<std::byte> slots) = 0;
 
+  // Of inputs and outputs of batches that are computed together; one that has more is computed alone. After Open.
+  virtual uint64_t together_bytes_max() const = 0;
+
   // What computes now. Its memory on the device lives as long as the last reference.
   virtual std::shared_ptr<Backend> backend() = 0;
 

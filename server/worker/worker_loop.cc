@@ -3,12 +3,16 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -27,9 +31,37 @@ constexpr uint64_t kSmallBatchBytesMax = 64 << 10;
 // After a message the next one is asked for again and again for so long, before the thread sleeps until one comes.
 constexpr std::chrono::microseconds kAskingMax(100);
 
-bool IsSmall(const Plan& plan, const RunMessage& run) {
-  return plan.ElementsOf(run.begin_unit, run.end_unit) * SizeBytes(plan.values_dtype) <= kSmallBatchBytesMax;
-}
+// Batches that are computed together, at most, and values of the largest that are: copies of more take so long that
+// launches and waits between them do not show.
+constexpr size_t kTogetherMax = 16;
+constexpr uint64_t kTogetherBatchBytesMax = 256 << 10;
+
+// A batch that has come and is not computed yet.
+struct WaitingRun {
+  std::shared_ptr<const RunMessage> message;  // `batch` points into it
+  std::shared_ptr<const Plan> plan;
+  UnitBatch batch;
+  std::shared_ptr<std::atomic<bool>> cancelled;
+
+  uint64_t ValueBytes() const {
+    return plan->ElementsOf(batch.begin_unit, batch.end_unit) * SizeBytes(plan->values_dtype);
+  }
+  bool IsSmall() const { return ValueBytes() <= kSmallBatchBytesMax; }
+  bool MayJoin() const { return ValueBytes() <= kTogetherBatchBytesMax; }
+  // In the slots.
+  uint64_t Bytes() const {
+    const Pass& pass = plan->passes[batch.pass];
+    uint64_t bytes = 0;
+    for (const auto* segments : {&pass.inputs, &pass.outputs}) {
+      for (const SegmentLayout& segment : *segments) {
+        if (segment.whole_tensor()) continue;
+        const auto [begin, end] = plan->BytesOf(segment, batch.begin_unit, batch.end_unit);
+        bytes += end - begin;
+      }
+    }
+    return bytes;
+  }
+};
 
 // The slots' memory, mapped from the descriptor that came with Start.
 class MappedSlots {
@@ -63,30 +95,34 @@ class Worker {
       : socket_(socket),
         device_(device),
         slots_(slots),
-        jobs_max_(size_t{2} * units_in_flight),
+        units_in_flight_(units_in_flight),
+        jobs_max_(size_t{kWorkerBatchesPerUnit + 1} * units_in_flight),
         threads_(units_in_flight) {}
   ~Worker() { CancelAll(); }
 
   absl::Status Serve() {
     while (true) {
-      auto received = NextMessage();
+      // A small batch is computed here, unless others came with it: those are for the threads, together.
+      auto received = small_runs_ == 0 ? NextMessage() : socket_.TryReceive();
       if (absl::IsUnavailable(received.status())) return absl::OkStatus();
       if (!received.ok()) return received.status();
-      WorkerMessage& message = received->message;
-      if (std::holds_alternative<ShutdownMessage>(message)) return absl::OkStatus();
-      QUANTD_RETURN_IF_ERROR(Take(message));
+      if (received->has_value()) {
+        if (std::holds_alternative<ShutdownMessage>((*received)->message)) return absl::OkStatus();
+        QUANTD_RETURN_IF_ERROR(Take((*received)->message));
+      }
+      if (!received->has_value() || small_runs_ == kTogetherMax) StartSmallRuns();
     }
   }
 
  private:
   using CancelFlag = std::shared_ptr<std::atomic<bool>>;
 
-  absl::StatusOr<MessageSocket::Received> NextMessage() const {
+  // Waits for it.
+  absl::StatusOr<std::optional<MessageSocket::Received>> NextMessage() const {
     const auto end = std::chrono::steady_clock::now() + kAskingMax;
     do {
       auto received = socket_.TryReceive();
-      if (!received.ok()) return received.status();
-      if (received->has_value()) return **std::move(received);
+      if (!received.ok() || received->has_value()) return received;
     } while (std::chrono::steady_clock::now() < end);
     return socket_.Receive();
   }
@@ -117,19 +153,66 @@ class Worker {
       return absl::InvalidArgumentError("a run names a plan that is not open");
     }
     QUANTD_ASSIGN_OR_RETURN(CancelFlag cancelled, AddJob(message.id));
-    auto plan = plans_[message.plan_slot];
-    auto run = std::make_shared<const RunMessage>(std::move(message));
-    QUANTD_ASSIGN_OR_RETURN(const UnitBatch batch, ToBatch(*run, *plan, slots_));
-    const auto compute = [this, run, plan, batch, cancelled] {
-      auto result = device_.backend()->Run(*plan, batch, *cancelled);
-      if (absl::IsResourceExhausted(result.status())) {
-        device_.Trim();
-        result = device_.backend()->Run(*plan, batch, *cancelled);
-      }
-      Answer(run->id, result.status(), result.ok() ? *result : BatchResult());
-    };
-    if (!IsSmall(*plan, *run) || !threads_.TryRunHere(compute)) threads_.Submit({}, compute);
+    WaitingRun run{.plan = plans_[message.plan_slot], .cancelled = std::move(cancelled)};
+    run.message = std::make_shared<const RunMessage>(std::move(message));
+    QUANTD_ASSIGN_OR_RETURN(run.batch, ToBatch(*run.message, *run.plan, slots_));
+    const bool is_small = run.IsSmall();
+    {
+      absl::MutexLock lock(&mutex_);
+      waiting_.push_back(std::move(run));
+    }
+    if (is_small) {
+      ++small_runs_;
+    } else {
+      threads_.Submit({}, [this] { ComputeWaiting(units_in_flight_); });
+    }
     return absl::OkStatus();
+  }
+
+  void StartSmallRuns() {
+    size_t count = std::exchange(small_runs_, 0);
+    if (count == 0) return;
+    if (count == 1) threads_.TryRunHere([this, &count] { count -= std::min(count, ComputeWaiting(1)); });
+    for (size_t i = 0; i < count; ++i) threads_.Submit({}, [this] { ComputeWaiting(units_in_flight_); });
+  }
+
+  // An even share of what waits, where `sharers` compute; nothing if others have taken it meanwhile. How many it was:
+  // it is called at least once for each run that waits.
+  size_t ComputeWaiting(uint32_t sharers) {
+    const std::vector<WaitingRun> share = TakeShare(sharers);
+    if (share.empty()) return 0;
+    std::vector<BatchRun> runs;
+    runs.reserve(share.size());
+    for (const WaitingRun& run : share) runs.push_back({*run.plan, run.batch, *run.cancelled});
+    device_.backend()->RunTogether(runs);
+    const bool is_short = std::ranges::any_of(runs, [](const BatchRun& run) { return IsOutOfMemory(run); });
+    if (is_short) device_.Trim();
+    for (size_t i = 0; i < runs.size(); ++i) {
+      BatchRun& run = runs[i];
+      if (IsOutOfMemory(run)) run.result = device_.backend()->Run(run.plan, run.batch, run.cancelled);
+      Answer(share[i].message->id, run.result.status(), run.result.ok() ? *run.result : BatchResult());
+    }
+    return share.size();
+  }
+  static bool IsOutOfMemory(const BatchRun& run) { return absl::IsResourceExhausted(run.result.status()); }
+
+  // From the first on. Small ones never wait for large ones, and what may not join is alone.
+  std::vector<WaitingRun> TakeShare(uint32_t sharers) {
+    absl::MutexLock lock(&mutex_);
+    std::vector<WaitingRun> share;
+    const size_t count_max = std::min((waiting_.size() + sharers - 1) / sharers, kTogetherMax);
+    uint64_t bytes = 0;
+    while (share.size() < count_max) {
+      WaitingRun& next = waiting_.front();
+      bytes += next.Bytes();
+      if (!share.empty() && (!next.MayJoin() || !share[0].MayJoin() || next.IsSmall() != share[0].IsSmall() ||
+                             bytes > device_.together_bytes_max())) {
+        break;
+      }
+      share.push_back(std::move(next));
+      waiting_.pop_front();
+    }
+    return share;
   }
 
   absl::Status StartProbe(uint64_t id) {
@@ -170,11 +253,14 @@ class Worker {
   const MessageSocket& socket_;
   WorkerDevice& device_;
   const SlotMemory slots_;
+  const uint32_t units_in_flight_;
   const size_t jobs_max_;
   std::array<std::shared_ptr<const Plan>, kWorkerPlanSlots> plans_;
   absl::Mutex mutex_;
   std::map<uint64_t, CancelFlag> jobs_ ABSL_GUARDED_BY(mutex_);
-  ComputePool threads_;  // after all that its work uses
+  std::deque<WaitingRun> waiting_ ABSL_GUARDED_BY(mutex_);  // those of jobs_ that nobody computes yet
+  size_t small_runs_ = 0;                                   // of those, what the reading thread has not started yet
+  ComputePool threads_;                                     // after all that its work uses
 };
 
 absl::StatusOr<uint32_t> OpenAndCheck(const StartMessage& start, const SlotMemory& slots, WorkerDevice& device) {

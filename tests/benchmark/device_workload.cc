@@ -89,13 +89,16 @@ void DeviceWorkload::Quantize() {
     for (uint32_t pass = 0; pass < quantize_.passes.size(); ++pass) {
       DeviceBatch batch = BatchOf(quantize_, pass, tensor);
       batch.findings = OrThrow(findings_.Next(stream_));
-      OrThrow(LaunchQuantize(batch, stream_));
+      OrThrow(LaunchQuantize({&batch, 1}, stream_));
     }
   }
 }
 
 void DeviceWorkload::Dequantize() {
-  for (const Tensor& tensor : tensors_) OrThrow(LaunchDequantize(BatchOf(dequantize_, 0, tensor), stream_));
+  for (const Tensor& tensor : tensors_) {
+    const DeviceBatch batch = BatchOf(dequantize_, 0, tensor);
+    OrThrow(LaunchDequantize({&batch, 1}, stream_));
+  }
 }
 
 uint64_t DeviceWorkload::QuantizeBytes() const {

@@ -1,5 +1,6 @@
 // quantd-gpu-worker, or the fake one without a GPU, from another process: what goes through the slots to the device and
 // back beside the pinned copies alone, and how long the smallest batch takes. Both programs lie beside this one.
+// worker_benchmark [UNITS]: that the worker computes at once.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -22,7 +23,8 @@
 namespace quantd::testing {
 namespace {
 
-constexpr uint32_t kThreads = 4;  // batches under way at once
+constexpr uint32_t kUnitsInFlight = 4;  // unless UNITS says otherwise
+constexpr uint32_t kThreadsMax = 16;
 constexpr uint64_t kTotalBytes = 1 << 30;
 constexpr int kRounds = 5;
 constexpr int kSmallBatches = 2000;
@@ -63,6 +65,7 @@ class FilledSlot {
     for (size_t i = 0; i < pass.outputs.size(); ++i) batch_.outputs[i] = slot_->data() + layout.outputs[i].offset;
   }
 
+  BatchRun Run() const { return {plan_, batch_, cancelled_}; }
   void RunOn(Backend& backend) { OrThrow(backend.Run(plan_, batch_, cancelled_)); }
 
   bool IsRight() const {
@@ -107,9 +110,19 @@ double PinnedCopyRate(cudaMemcpyKind kind) {
   return kBytes / seconds;
 }
 
-bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, uint64_t value_bytes, double pinned) {
+// Batches whose values lie in slots, and how many of them are outstanding, each from a thread of its own.
+struct StreamShape {
+  uint64_t value_kib;
+  uint32_t at_once;
+};
+constexpr StreamShape kStreamShapes[] = {{16, 4},    {16, 16},  {64, 4},    {64, 16},  {256, 4},
+                                         {256, 16},  {1024, 4}, {1024, 16}, {4096, 4}, {4096, 8},
+                                         {4096, 16}, {8192, 4}, {8192, 8},  {16384, 4}};
+
+bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, const StreamShape& shape, double pinned) {
+  const uint64_t value_bytes = shape.value_kib << 10;
   std::deque<FilledSlot> slots;
-  for (uint32_t i = 0; i < kThreads; ++i) slots.emplace_back(arena, value_bytes);
+  for (uint32_t i = 0; i < shape.at_once; ++i) slots.emplace_back(arena, value_bytes);
   for (FilledSlot& slot : slots) slot.RunOn(worker);
   std::vector<double> seconds;
   for (int round = 0; round < kRounds; ++round) {
@@ -126,9 +139,9 @@ bool MeasureStream(server::GpuWorker& worker, server::SlotArena& arena, uint64_t
   std::ranges::nth_element(seconds, seconds.begin() + kRounds / 2);
   const double rate = kTotalBytes / seconds[kRounds / 2];
   const bool right = std::ranges::all_of(slots, &FilledSlot::IsRight);
-  std::printf("| 1 GiB of float32 to bnb-nf4, %llu MiB a batch, %u at once | %.1f GB/s | %.3f | %s |\n",
-              static_cast<unsigned long long>(value_bytes >> 20), kThreads, rate * 1e-9, pinned > 0 ? rate / pinned : 0,
-              right ? "equal" : "**DIFFERENT**");
+  std::printf("| 1 GiB of float32 to bnb-nf4, %llu KiB a batch, %u at once | %.1f GB/s | %.3f | %s |\n",
+              static_cast<unsigned long long>(shape.value_kib), shape.at_once, rate * 1e-9,
+              pinned > 0 ? rate / pinned : 0, right ? "equal" : "**DIFFERENT**");
   return right;
 }
 
@@ -156,6 +169,32 @@ bool MeasureRoundTrip(const char* through, Backend& backend, server::SlotArena& 
   return right;
 }
 
+// Small batches that are there at the same time: one after the other, and together.
+bool MeasureTogether(Backend& backend, server::SlotArena& arena, uint64_t value_bytes) {
+  std::deque<FilledSlot> slots;
+  for (uint32_t i = 0; i < kThreadsMax; ++i) slots.emplace_back(arena, value_bytes);
+  std::vector<double> apart;
+  std::vector<double> together;
+  for (int i = 0; i < kSmallBatches / 4; ++i) {
+    apart.push_back(1e6 * Seconds([&] {
+                      for (FilledSlot& slot : slots) slot.RunOn(backend);
+                    }));
+    together.push_back(1e6 * Seconds([&] {
+                         std::vector<BatchRun> runs;
+                         for (const FilledSlot& slot : slots) runs.push_back(slot.Run());
+                         backend.RunTogether(runs);
+                         for (BatchRun& run : runs) OrThrow(std::move(run.result));
+                       }));
+  }
+  std::ranges::sort(apart);
+  std::ranges::sort(together);
+  const bool right = std::ranges::all_of(slots, &FilledSlot::IsRight);
+  std::printf("| this process: %u of %llu KiB | p50 one after the other %.1f µs, together %.1f µs | | %s |\n",
+              kThreadsMax, static_cast<unsigned long long>(value_bytes >> 10), apart[apart.size() / 2],
+              together[together.size() / 2], right ? "equal" : "**DIFFERENT**");
+  return right;
+}
+
 // The GPU's part of a round trip: the same batches without the worker.
 bool MeasureWithoutWorker(server::SlotArena& arena) {
   if (CudaDeviceCount() == 0) return true;
@@ -168,20 +207,24 @@ bool MeasureWithoutWorker(server::SlotArena& arena) {
     all_right = MeasureRoundTrip("this process, copies", *copying, arena, kib << 10) && all_right;
     all_right = MeasureRoundTrip("this process, in place", *in_place, arena, kib << 10) && all_right;
   }
+  for (const uint64_t kib : {4, 16, 64, 256, 1024}) {
+    all_right = MeasureTogether(*in_place, arena, kib << 10) && all_right;
+  }
   return all_right;
 }
 
-bool MeasureWorker(const char* through, server::SlotArena& arena, const std::string& gpu, double pinned) {
+bool MeasureWorker(const char* through, server::SlotArena& arena, const std::string& gpu, uint32_t units_in_flight,
+                   double pinned) {
   const RealClock clock;
   RecordingLogger logger;
   server::GpuWorker worker(
-      {.device = gpu, .units_in_flight_max = kThreads, .probe_interval = absl::InfiniteDuration()},
+      {.device = gpu, .units_in_flight_max = units_in_flight, .probe_interval = absl::InfiniteDuration()},
       [&gpu] { return Launch(gpu); }, SharedSlotsOf(arena), clock, logger);
   worker.Start();
   if (!worker.AwaitState(server::WorkerState::kServing, kPatience)) throw std::runtime_error("the worker serves not");
   bool all_right = true;
   if (pinned > 0) {
-    for (const uint64_t mib : {1, 4, 8, 16}) all_right = MeasureStream(worker, arena, mib << 20, pinned) && all_right;
+    for (const StreamShape& shape : kStreamShapes) all_right = MeasureStream(worker, arena, shape, pinned) && all_right;
   }
   for (const uint64_t kib : {4, 64, 128, 1024}) {
     for (const auto pause : {absl::ZeroDuration(), absl::Milliseconds(1)}) {
@@ -191,7 +234,7 @@ bool MeasureWorker(const char* through, server::SlotArena& arena, const std::str
   return all_right;
 }
 
-int Main() {
+int Main(uint32_t units_in_flight) {
   const std::vector<std::string> gpus = server::ListNvidiaGpus();
   double pinned = 0;
   if (CudaDeviceCount() > 0) {
@@ -202,20 +245,21 @@ int Main() {
   } else {
     std::printf("no GPU: what the processes need for each other only\n");
   }
-  const auto arena = OrThrow(server::SlotArena::Create(24 << 20, kThreads, [](const std::function<void()>&) {}));
+  const auto arena = OrThrow(server::SlotArena::Create(24 << 20, kThreadsMax, [](const std::function<void()>&) {}));
   std::printf("\n| what | result | of the slower pinned copy | bytes |\n|---|---|---|---|\n");
-  bool all_right = gpus.empty() || MeasureWorker("worker", *arena, gpus.front(), pinned);
+  bool all_right = gpus.empty() || MeasureWorker("worker", *arena, gpus.front(), units_in_flight, pinned);
   all_right = MeasureWithoutWorker(*arena) && all_right;
-  all_right = MeasureWorker("a CPU as the worker", *arena, "", 0) && all_right;
+  all_right = MeasureWorker("a CPU as the worker", *arena, "", units_in_flight, 0) && all_right;
   return all_right ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace quantd::testing
 
-int main() {
+int main(int argc, char** argv) {
   try {
-    return quantd::testing::Main();
+    return quantd::testing::Main(argc > 1 ? static_cast<uint32_t>(std::atoi(argv[1]))
+                                          : quantd::testing::kUnitsInFlight);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "worker_benchmark: %s\n", error.what());
     return 1;

@@ -9,7 +9,8 @@
 
 namespace quantd::testing {
 
-// CpuTargets(), and where it was built and there is a GPU "cuda" and "cuda_generic", which has no fused kernels.
+// CpuTargets(), and where it was built and there is a GPU "cuda", "cuda_generic", which has no fused kernels, and
+// "cuda_together", which has every batch in pieces that it computes together.
 std::vector<std::string> BackendNames();
 
 // One of them.

@@ -95,6 +95,7 @@ class FakeDevice final : public server::WorkerDevice {
     state_->slots = slots;
     return start.units_in_flight;
   }
+  uint64_t together_bytes_max() const override { return 16 << 20; }
   std::shared_ptr<Backend> backend() override { return std::make_shared<FaultyBackend>(state_); }
   void Trim() override { state_->trimmed = true; }
 

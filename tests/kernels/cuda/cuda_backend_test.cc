@@ -13,6 +13,8 @@
 #include "kernels/format/dynamic8.h"
 #include "kernels/format/fp4_bnb.h"
 #include "kernels/format/nf4.h"
+#include "tests/kernels/cuda/device_arithmetic.h"
+#include "tests/support/every_backend.h"
 #include "tests/support/scheme_check.h"
 #include "tests/support/tensor_runner.h"
 
@@ -143,7 +145,8 @@ Bytes HardValues(std::mt19937_64& random, uint64_t count, DataType dtype) {
 }
 
 TEST_F(CudaBackendTest, FusedKernelsMakeTheBytesOfTheGenericOnes) {
-  const auto generic = MakeCudaBackend(0, MakeCpuBackend(), {.kernels = CudaKernels::kGeneric}).value();
+  const auto generic = MakeBackend("cuda_generic");
+  const auto together = MakeBackend("cuda_together");
   std::mt19937_64 random = MakeRandom(20261127);
   for (const SchemeRequest& request : RequestsOfTheGpu()) {
     for (const std::vector<uint64_t>& shape :
@@ -155,17 +158,20 @@ TEST_F(CudaBackendTest, FusedKernelsMakeTheBytesOfTheGenericOnes) {
       const Bytes values = HardValues(random, shape[0] * shape[1], dtype);
       const Plan plan = PlanOrDie(request, Direction::kQuantize, dtype, shape);
       const uint64_t units = 1 + random() % plan.unit_count();
-      const TensorRun fast = RunTensor(*backend_, plan, {{"values", values}}, units);
       const TensorRun expected = RunTensor(*generic, plan, {{"values", values}}, units);
-      EXPECT_EQ(fast.result.range.amax, expected.result.range.amax);
-      for (const auto& [name, bytes] : expected.outputs) {
-        const auto [at, _] = std::ranges::mismatch(fast.outputs.at(name), bytes);
-        EXPECT_EQ(at - fast.outputs.at(name).begin(), static_cast<std::ptrdiff_t>(bytes.size())) << name;
+      for (Backend* const fused : {backend_.get(), together.get()}) {
+        const TensorRun fast = RunTensor(*fused, plan, {{"values", values}}, units);
+        EXPECT_EQ(fast.result.range.amax, expected.result.range.amax);
+        for (const auto& [name, bytes] : expected.outputs) {
+          const auto [at, _] = std::ranges::mismatch(fast.outputs.at(name), bytes);
+          EXPECT_EQ(at - fast.outputs.at(name).begin(), static_cast<std::ptrdiff_t>(bytes.size())) << name;
+        }
       }
       for (const DataType restored : kFloatTypes) {
         const Plan back = PlanOrDie(FullyResolved(plan.scheme), Direction::kDequantize, restored, shape);
-        EXPECT_TRUE(RunTensor(*backend_, back, expected.outputs).outputs ==
-                    RunTensor(*generic, back, expected.outputs).outputs)
+        const SegmentBytes values_again = RunTensor(*generic, back, expected.outputs).outputs;
+        EXPECT_TRUE(RunTensor(*backend_, back, expected.outputs).outputs == values_again) << InfoOf(restored).name;
+        EXPECT_TRUE(RunTensor(*together, back, expected.outputs, units).outputs == values_again)
             << InfoOf(restored).name;
       }
       if (HasFailure()) return;
@@ -208,6 +214,20 @@ TEST_F(CudaBackendTest, ManyThreadsMakeTheBytesOfOne) {
     }
   }
   EXPECT_THAT(made, ::testing::Each(expected));
+}
+
+TEST_F(CudaBackendTest, DividesAsIeeeDoes) {
+  EXPECT_EQ(WrongReciprocals(), 0u);
+  std::mt19937_64 random = MakeRandom(19);
+  // The largest codes and steps of all elements, then what an NVFP4 tensor may have as its scale.
+  for (const float divisor : {1.0f, 6.0f, 7.0f, 7.5f, 15.0f, 16.0f, 127.0f, 127.5f, 255.0f, 448.0f, 57344.0f}) {
+    EXPECT_EQ(WrongQuotients(divisor, 0x1p-60f, 0x1.fep127f), 0u) << divisor;
+  }
+  for (int i = 0; i < 50; ++i) {
+    const auto bits = static_cast<uint32_t>(random());
+    const float divisor = std::ldexp(std::bit_cast<float>(127u << 23 | bits >> 9), static_cast<int>(bits % 120) - 60);
+    EXPECT_EQ(WrongQuotients(divisor, 0x1p-9f, 448.0f), 0u) << divisor;
+  }
 }
 
 TEST_F(CudaBackendTest, ComputesTheKnownAnswers) { EXPECT_EQ(SelfTest(*backend_), absl::OkStatus()); }

@@ -7,6 +7,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/device_process.h"
+#include "tests/support/pieces_backend.h"
 #include "tests/support/tensor_runner.h"
 
 namespace quantd::testing {
@@ -19,10 +20,11 @@ constexpr std::byte kGuard{0xa5};
 // Has each batch computed in registered memory, and finds what was written outside of its outputs.
 class InRegisteredMemory final : public Backend {
  public:
-  InRegisteredMemory()
+  explicit InRegisteredMemory(uint64_t pieces_max)
       : memory_(kMemoryBytes + kAlignmentBytes),
         registered_(RegisteredMemory::Register(memory_).value()),
-        backend_(MakeCudaBackend(0, MakeCpuBackend(), {.mapped = registered_.mapped()}).value()) {}
+        backend_(MakePiecesBackend(MakeCudaBackend(0, MakeCpuBackend(), {.mapped = registered_.mapped()}).value(),
+                                   pieces_max)) {}
 
   std::string_view name() const override { return backend_->name(); }
   std::string_view target() const override { return backend_->target(); }
@@ -67,18 +69,19 @@ class InRegisteredMemory final : public Backend {
   std::unique_ptr<Backend> backend_;
 };
 
-class InPlace : public ::testing::Test {
+// In so many pieces, which are one launch.
+class InPlace : public ::testing::TestWithParam<uint64_t> {
  protected:
   void SetUp() override {
     if (CudaDeviceCount() == 0) GTEST_SKIP() << "this machine has no GPU that CUDA sees";
-    backend_ = std::make_unique<InRegisteredMemory>();
+    backend_ = std::make_unique<InRegisteredMemory>(GetParam());
   }
 
   std::unique_ptr<Backend> cpu_ = MakeCpuBackend();
   std::unique_ptr<Backend> backend_;
 };
 
-TEST_F(InPlace, SmallBatchesOfEveryPresetHaveTheBytesOfTheCpu) {
+TEST_P(InPlace, SmallBatchesOfEveryPresetHaveTheBytesOfTheCpu) {
   std::mt19937_64 random = MakeRandom(17);
   for (const PresetInfo& preset : AllPresets()) {
     for (const std::vector<uint64_t>& shape : std::vector<std::vector<uint64_t>>{{8, 512}, {24, 256}, {40, 1024}}) {
@@ -99,7 +102,7 @@ TEST_F(InPlace, SmallBatchesOfEveryPresetHaveTheBytesOfTheCpu) {
   }
 }
 
-TEST_F(InPlace, WhatABatchFindsIsItsOwn) {
+TEST_P(InPlace, WhatABatchFindsIsItsOwn) {
   for (const float largest : {8.0f, 2.0f, 4.0f}) {
     std::vector<float> values(4096, 1.0f);
     values[1234] = largest;
@@ -111,6 +114,8 @@ TEST_F(InPlace, WhatABatchFindsIsItsOwn) {
     EXPECT_EQ(result.range.lowest, -largest / 2);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Pieces, InPlace, ::testing::Values(1, 5));
 
 }  // namespace
 }  // namespace quantd::testing

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <thread>
 
+#include "absl/synchronization/notification.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/support/fake_device.h"
 #include "tests/support/worker_harness.h"
 
@@ -13,17 +16,65 @@ namespace {
 
 using testing::SlotBatch;
 
+// Computes one thing at a time, the first of it only when the test says so, and remembers how many batches each was.
+class PatientDevice final : public WorkerDevice {
+ public:
+  struct Seen {
+    absl::Notification may_begin;  // the first batch
+    absl::Notification has_begun;
+    absl::Notification has_read;  // Trim, and so all that was sent before
+    uint64_t together_bytes_max = UINT64_MAX;
+    std::vector<size_t> together;
+  };
+  explicit PatientDevice(Seen& seen) : backend_(std::make_shared<PatientBackend>(seen)), seen_(seen) {}
+
+  absl::StatusOr<uint32_t> Open(const StartMessage&, std::span<std::byte>) override { return 1; }
+  uint64_t together_bytes_max() const override { return seen_.together_bytes_max; }
+  std::shared_ptr<Backend> backend() override { return backend_; }
+  void Trim() override { seen_.has_read.Notify(); }
+
+ private:
+  class PatientBackend final : public Backend {
+   public:
+    explicit PatientBackend(Seen& seen) : seen_(seen) {}
+    std::string_view name() const override { return "patient"; }
+    std::string_view target() const override { return "fake_90"; }
+    absl::StatusOr<BatchResult> Run(const Plan& plan, const UnitBatch& batch,
+                                    const std::atomic<bool>& cancelled) override {
+      return cpu_->Run(plan, batch, cancelled);
+    }
+    void RunTogether(std::span<BatchRun> runs) override {
+      seen_.together.push_back(runs.size());
+      if (seen_.together.size() == 1) {
+        seen_.has_begun.Notify();
+        seen_.may_begin.WaitForNotification();
+      }
+      Backend::RunTogether(runs);
+    }
+
+   private:
+    Seen& seen_;
+    const std::unique_ptr<Backend> cpu_ = MakeCpuBackend();
+  };
+
+  const std::shared_ptr<Backend> backend_;
+  Seen& seen_;
+};
+
 class WorkerLoop : public ::testing::Test {
  protected:
   ~WorkerLoop() override { End().IgnoreError(); }
 
   void Serve(const std::string& fault = "none") {
+    ServeOn(testing::MakeFakeDevice(testing::ParseFault(fault).value()));
+  }
+  void ServeOn(std::unique_ptr<WorkerDevice> device) {
     auto ends = MessageSocket::MakePair();
     ASSERT_TRUE(ends.ok());
     socket_.emplace(std::move(ends->first));
-    thread_ = std::thread([this, fault, socket = std::make_shared<MessageSocket>(std::move(ends->second))] {
-      ended_ = ServeDevice(*socket, testing::MakeFakeDevice(testing::ParseFault(fault).value()));
-    });
+    thread_ = std::thread(
+        [this](MessageSocket socket, std::unique_ptr<WorkerDevice> on) { ended_ = ServeDevice(socket, std::move(on)); },
+        std::move(ends->second), std::move(device));
   }
   // How ServeDevice ended, the socket being closed.
   absl::Status End() {
@@ -53,18 +104,18 @@ class WorkerLoop : public ::testing::Test {
     SendStart();
     EXPECT_EQ(Receive<ReadyMessage>().target, "fake_90");
   }
-  void OpenPlan(const Plan& plan) {
-    Send(OpenPlanMessage{.plan_slot = 3,
+  void OpenPlan(const Plan& plan, uint32_t plan_slot = 3) {
+    Send(OpenPlanMessage{.plan_slot = plan_slot,
                          .scheme = FullyResolved(plan.scheme),
                          .direction = plan.direction,
                          .values_dtype = plan.values_dtype,
                          .shape = plan.shape});
   }
-  RunMessage RunOf(const SlotBatch& batch, uint64_t id) {
+  RunMessage RunOf(const SlotBatch& batch, uint64_t id, uint32_t plan_slot = 3) {
     auto message = ToMessage(batch.plan, batch.units, testing::SharedSlotsOf(*harness_.arena).memory);
     EXPECT_TRUE(message.ok()) << message.status();
     message->id = id;
-    message->plan_slot = 3;
+    message->plan_slot = plan_slot;
     return *std::move(message);
   }
 
@@ -144,6 +195,65 @@ TEST_F(WorkerLoop, SaysThatMemoryIsShortEvenAfterATrim) {
   EXPECT_EQ(Receive<ResultMessage>().code, absl::StatusCode::kResourceExhausted);
 }
 
+class WaitingBatches : public WorkerLoop {
+ protected:
+  // One batch is under way, and four more are sent meanwhile, each as large as `rows` says; then all are answered.
+  std::vector<size_t> TogetherOf(const std::vector<uint64_t>& rows) {
+    ServeOn(std::make_unique<PatientDevice>(seen_));
+    SendStart();
+    Receive<ReadyMessage>();
+    const SlotBatch first(*harness_.arena);
+    OpenPlan(first.plan, 0);
+    Send(RunOf(first, 1, 0));
+    seen_.has_begun.WaitForNotification();
+    std::deque<SlotBatch> others;
+    for (uint32_t i = 0; i < rows.size(); ++i) {
+      others.emplace_back(*harness_.arena, SchemeRequest{"bnb-nf4"}, rows[i]);
+      OpenPlan(others.back().plan, i + 1);
+      Send(RunOf(others.back(), i + 2, i + 1));
+    }
+    Send(TrimMessage{});
+    seen_.has_read.WaitForNotification();
+    seen_.may_begin.Notify();
+    for (size_t i = 0; i <= rows.size(); ++i) EXPECT_EQ(Receive<ResultMessage>().code, absl::StatusCode::kOk);
+    for (const SlotBatch& batch : others) EXPECT_EQ(batch.Outputs(), batch.Expected());
+    EXPECT_TRUE(End().ok());
+    return seen_.together;
+  }
+
+  PatientDevice::Seen seen_;
+};
+
+TEST_F(WaitingBatches, AreComputedTogether) {
+  EXPECT_EQ(TogetherOf({SlotBatch::kRows, SlotBatch::kRows, 2 * SlotBatch::kRows, SlotBatch::kRows}),
+            (std::vector<size_t>{1, 4}));
+}
+
+TEST_F(WaitingBatches, ThatAreSmallAreComputedTogether) {
+  EXPECT_EQ(TogetherOf(std::vector<uint64_t>(4, SlotBatch::kRowsOfSmall)), (std::vector<size_t>{1, 4}));
+}
+
+TEST_F(WaitingBatches, ThatAreSmallWaitForNoLargeOnes) {
+  EXPECT_EQ(TogetherOf({SlotBatch::kRowsOfSmall, SlotBatch::kRowsOfSmall, SlotBatch::kRows, SlotBatch::kRows}),
+            (std::vector<size_t>{1, 2, 2}));
+}
+
+TEST_F(WaitingBatches, AreNoMoreBytesThanTheDeviceTakesTogether) {
+  // A batch of the usual size is 128 KiB of values and 18 KiB of codes and scales.
+  seen_.together_bytes_max = 2 * (146 << 10);
+  EXPECT_EQ(TogetherOf(std::vector<uint64_t>(4, SlotBatch::kRows)), (std::vector<size_t>{1, 2, 2}));
+}
+
+TEST_F(WaitingBatches, OfManyValuesAreComputedAlone) {
+  EXPECT_EQ(TogetherOf({SlotBatch::kRows, 4 * SlotBatch::kRows, SlotBatch::kRows, SlotBatch::kRows}),
+            (std::vector<size_t>{1, 1, 1, 2}));
+}
+
+TEST_F(WaitingBatches, LargerThanThatAreComputedAlone) {
+  seen_.together_bytes_max = 1;
+  EXPECT_EQ(TogetherOf(std::vector<uint64_t>(4, SlotBatch::kRows)), (std::vector<size_t>{1, 1, 1, 1, 1}));
+}
+
 TEST_F(WorkerLoop, StopsARunThatIsCancelled) {
   ServeUntilReady("slow-to-cancel");
   const SlotBatch batch(*harness_.arena);
@@ -187,7 +297,8 @@ TEST_F(WorkerLoop, TakesNoMoreRunsAtOnceThanWereAgreedOn) {
   ServeUntilReady("slow-to-cancel");
   const SlotBatch batch(*harness_.arena);
   OpenPlan(batch.plan);
-  for (uint64_t id = 1; id <= 5; ++id) Send(RunOf(batch, id));
+  constexpr uint64_t kJobsMax = 2 * (kWorkerBatchesPerUnit + 1);  // probes included
+  for (uint64_t id = 1; id <= kJobsMax + 1; ++id) Send(RunOf(batch, id));
   thread_.join();
   EXPECT_EQ(ended_.code(), absl::StatusCode::kResourceExhausted);
 }
