@@ -1,5 +1,5 @@
 // Tells ThreadSanitizer what absl::Mutex orders. Debian's Abseil is not instrumented, so every variable under such a
-// mutex would look like a race. Linked into the tests of the tsan preset only: these definitions come before the
+// mutex would look like a race. Linked into the programs of the tsan preset only: these definitions come before the
 // library's, and pass on to it.
 #include <dlfcn.h>
 
