@@ -1,6 +1,6 @@
-// Tells ThreadSanitizer what absl::Mutex and absl::CondVar order. Debian's Abseil is not instrumented, so every variable
-// under such a mutex would look like a race; gRPC's own locks are among them. Linked into the programs of the tsan
-// preset only: these definitions come before the library's, and pass on to it.
+// Tells ThreadSanitizer what absl::Mutex and absl::CondVar order. Debian's Abseil is not instrumented, so every
+// variable under such a mutex would look like a race; gRPC's own locks are among them. Linked into the programs of the
+// tsan preset only: these definitions come before the library's, and pass on to it.
 #include <dlfcn.h>
 
 #include <algorithm>
