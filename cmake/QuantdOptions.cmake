@@ -2,7 +2,7 @@
 option(QUANTD_BUILD_TESTS "Build tests and benchmarks" ON)
 option(QUANTD_WERROR "Treat warnings as errors" OFF)
 option(QUANTD_FUZZERS "Instrument everything for libFuzzer and build the fuzzers: needs Clang" OFF)
-set(QUANTD_SANITIZER "" CACHE STRING "address, undefined or thread: instrument everything")
+set(QUANTD_SANITIZER "" CACHE STRING "address,undefined or thread: instrument everything")
 set(QUANTD_GOOGLEAPIS_DIR ${CMAKE_SOURCE_DIR}/.deps/googleapis CACHE PATH "Folder with google/rpc/*.proto, from the PyPI package googleapis-common-protos")
 
 if(NOT CMAKE_BUILD_TYPE)
@@ -30,6 +30,13 @@ if(QUANTD_SANITIZER)
   target_compile_options(quantd_flags INTERFACE
     "$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${QUANTD_SANITIZER};-fno-sanitize-recover=all;-fno-omit-frame-pointer;-g>")
   target_link_options(quantd_flags INTERFACE -fsanitize=${QUANTD_SANITIZER})
+endif()
+if(QUANTD_SANITIZER STREQUAL "thread")
+  # Into every program, those that tests start included.
+  add_library(quantd_tsan_mutex OBJECT ${CMAKE_SOURCE_DIR}/tests/support/tsan_mutex.cc)
+  target_compile_options(quantd_tsan_mutex PRIVATE -fsanitize=thread -g)
+  target_link_libraries(quantd_tsan_mutex PRIVATE absl::synchronization)
+  target_link_libraries(quantd_flags INTERFACE $<TARGET_OBJECTS:quantd_tsan_mutex> absl::synchronization)
 endif()
 if(QUANTD_FUZZERS)
   target_compile_options(quantd_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)

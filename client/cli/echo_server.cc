@@ -120,7 +120,7 @@ class EchoServer final : public EchoBaseline {
       if (stream->ended() && answered < messages) return EchoFailed();
       stream->Wait(may_send(), absl::InfiniteDuration());
     }
-    return stream->Finish().status.ok() ? absl::OkStatus() : EchoFailed();
+    return stream->Finish(absl::InfiniteDuration()).status.ok() ? absl::OkStatus() : EchoFailed();
   }
 
   absl::Status Exchange(std::span<const std::byte> bytes) override {
@@ -133,7 +133,7 @@ class EchoServer final : public EchoBaseline {
       stream->Wait(false, absl::InfiniteDuration());
     }
     QUANTD_RETURN_IF_ERROR(Take(*answer, memory));
-    return stream->Finish().status.ok() ? absl::OkStatus() : EchoFailed();
+    return stream->Finish(absl::InfiniteDuration()).status.ok() ? absl::OkStatus() : EchoFailed();
   }
 
  private:

@@ -79,9 +79,9 @@ class PipelineStream {
 
   AttemptResult Run() {
     absl::Status status = Converse();
-    if (status.ok() && !refusal_.has_value()) AwaitEnd();
-    if (!stream_.ended()) stream_.Cancel();
-    const StreamEnd end = stream_.Finish();
+    // The server ends a stream whose client's side has ended.
+    if (!status.ok() || refusal_.has_value()) stream_.Cancel();
+    const StreamEnd end = stream_.Finish(kPartingMax);
     AttemptResult result{.advanced = finished_ > 0, .answered = finished_ > 0};
     if (tensors_.empty()) return result;  // how the stream ended afterwards does not matter
     if (!status.ok()) {
@@ -177,14 +177,6 @@ class PipelineStream {
     tensors_.FinishFirst(std::move(result));
     if (sending_ > 0) --sending_;
     ++finished_;
-  }
-
-  // The server ends a stream whose client's side has ended; not for long, though.
-  void AwaitEnd() {
-    const absl::Time give_up = absl::Now() + kPartingMax;
-    while (!stream_.ended() && absl::Now() < give_up && !cancelled()) {
-      if (!stream_.Receive().has_value()) stream_.Wait(false, kCancelPoll);
-    }
   }
 
   Backlog& tensors_;

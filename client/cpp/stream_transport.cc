@@ -54,7 +54,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   ~GrpcStream() override {
     if (finished_) return;
     Cancel();
-    Finish();
+    Finish(absl::InfiniteDuration());
   }
 
   bool CanSend() override {
@@ -98,18 +98,12 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   }
 
   void Wait(bool to_send, absl::Duration at_most) override {
-    std::unique_lock lock(mutex_);
-    const auto happened = [&] { return !received_.empty() || EndedLocked() || (to_send && CanSendLocked()); };
-    if (at_most == absl::InfiniteDuration()) {
-      changed_.wait(lock, happened);
-    } else {
-      changed_.wait_for(lock, absl::ToChronoNanoseconds(at_most), happened);
-    }
+    WaitUntil([&] { return !received_.empty() || EndedLocked() || (to_send && CanSendLocked()); }, at_most);
   }
 
   void Cancel() override { context_.TryCancel(); }
 
-  StreamEnd Finish() override {
+  StreamEnd Finish(absl::Duration patience) override {
     finished_ = true;
     bool read = false;
     {
@@ -121,6 +115,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     }
     if (read) StartRead(&read_buffer_);
     RemoveHold();
+    if (!WaitUntil([this] { return done_; }, patience)) Cancel();
     StreamEnd end;
     {
       std::unique_lock lock(mutex_);
@@ -140,6 +135,17 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     std::optional<grpc::ByteBuffer> frame;  // none: only the half-close
     bool half_close;
   };
+
+  // Whether it happened in that time.
+  template <typename Happened>
+  bool WaitUntil(const Happened& happened, absl::Duration at_most) {
+    std::unique_lock lock(mutex_);
+    if (at_most != absl::InfiniteDuration()) {
+      return changed_.wait_for(lock, absl::ToChronoNanoseconds(at_most), happened);
+    }
+    changed_.wait(lock, happened);
+    return true;
+  }
 
   void Enqueue(Outgoing outgoing) {
     {

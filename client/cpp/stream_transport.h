@@ -44,8 +44,8 @@ class StreamTransport {
   virtual void Wait(bool to_send, absl::Duration at_most) = 0;
   // Ends the stream soon, whatever the server does.
   virtual void Cancel() = 0;
-  // Waits until the stream has ended. Call it once, last. Without Cancel it takes as long as the server does.
-  virtual StreamEnd Finish() = 0;
+  // Waits until the stream has ended, which the server does; after `patience` it is cancelled. Call it once, last.
+  virtual StreamEnd Finish(absl::Duration patience) = 0;
 };
 
 enum class BulkMethod : uint8_t { kQuantize, kDequantize, kCalibrate };

@@ -25,12 +25,13 @@ class Exchange {
 
   ExchangeResult Run() {
     absl::Status status = Converse();
-    if (call_.summary().has_value() || call_.server_error().has_value()) {
-      Part();
+    const bool over = call_.summary().has_value() || call_.server_error().has_value();
+    if (over) {
+      EndOurSide();
     } else if (!status.ok()) {
       stream_.Cancel();
     }
-    const StreamEnd end = stream_.Finish();
+    const StreamEnd end = stream_.Finish(over ? kPartingMax : absl::InfiniteDuration());
     ExchangeResult result;
     result.resume_element = call_.resume_element();
     result.upload = call_.upload();
@@ -92,19 +93,15 @@ class Exchange {
     return absl::OkStatus();
   }
 
-  // Ends the stream in the agreed way, so that the server need not call it broken; not for long, though.
-  void Part() {
+  // In the agreed way, so that the server need not call the stream broken; not for long, though.
+  void EndOurSide() {
     const absl::Time give_up = absl::Now() + kPartingMax;
-    bool half_closed = !ends_after_summary_;
-    while (!stream_.ended() && absl::Now() < give_up && !cancelled()) {
+    while (call_.CanSend() && !stream_.ended() && absl::Now() < give_up && !cancelled()) {
       SendWhatMayGo();
-      if (!half_closed && call_.last_sent()) {
-        stream_.HalfClose();
-        half_closed = true;
-      }
-      if (!stream_.Receive().has_value()) stream_.Wait(call_.CanSend(), kCancelPoll);
+      if (call_.CanSend() && !stream_.Receive().has_value()) stream_.Wait(true, kCancelPoll);
     }
-    if (!stream_.ended()) stream_.Cancel();
+    if (!call_.last_sent()) return stream_.Cancel();
+    if (ends_after_summary_) stream_.HalfClose();
   }
 
   void FillRefusal(const RemoteError& error, const StreamEnd& end, AttemptResult& attempt) const {

@@ -1,7 +1,11 @@
-// Tells ThreadSanitizer what absl::Mutex orders. Debian's Abseil is not instrumented, so every variable under such a
-// mutex would look like a race. Linked into the tests of the tsan preset only: these definitions come before the
-// library's, and pass on to it.
+// Tells ThreadSanitizer what absl::Mutex and absl::CondVar order. Debian's Abseil is not instrumented, so every
+// variable under such a mutex would look like a race; gRPC's own locks are among them. Linked into the programs of the
+// tsan preset only: these definitions come before the library's, and pass on to it.
 #include <dlfcn.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
@@ -15,11 +19,11 @@ extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 
 namespace {
 
-// The library's own function of that mangled name.
-template <class Function>
-Function* Next(const char* symbol) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, symbol));
-}
+template <size_t kBytes>
+struct Symbol {
+  consteval Symbol(const char (&text)[kBytes]) { std::copy_n(text, kBytes, name); }
+  char name[kBytes];
+};
 
 // Whoever gives a mutex up looks at the conditions of those who wait, inside the mutex but out of ThreadSanitizer's
 // sight.
@@ -37,84 +41,108 @@ class UnseenAccesses {
   UnseenAccesses& operator=(const UnseenAccesses&) = delete;
 };
 
+// The library's own function of that mangled name.
+template <Symbol kName, class Function, class... Arguments>
+auto Library(Arguments&&... arguments) {
+  static auto* const function = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, kName.name));
+  const UnseenAccesses unseen;
+  return function(std::forward<Arguments>(arguments)...);
+}
+
+// For as long as a wait: before it the mutex is given up, after it held again.
+class Released {
+ public:
+  explicit Released(void* mutex) : mutex_(mutex) { __tsan_release(mutex_); }
+  ~Released() { __tsan_acquire(mutex_); }
+  Released(const Released&) = delete;
+  Released& operator=(const Released&) = delete;
+
+ private:
+  void* const mutex_;
+};
+
 }  // namespace
 
 namespace absl {
 ABSL_NAMESPACE_BEGIN
 
 void Mutex::Lock() {
-  static auto* const next = Next<void(Mutex*)>("_ZN4absl7debian35Mutex4LockEv");
-  {
-    const UnseenAccesses unseen;
-    next(this);
-  }
+  Library<"_ZN4absl7debian35Mutex4LockEv", void(Mutex*)>(this);
   __tsan_acquire(this);
 }
 
 bool Mutex::TryLock() {
-  static auto* const next = Next<bool(Mutex*)>("_ZN4absl7debian35Mutex7TryLockEv");
-  const bool locked = next(this);
+  const bool locked = Library<"_ZN4absl7debian35Mutex7TryLockEv", bool(Mutex*)>(this);
   if (locked) __tsan_acquire(this);
   return locked;
 }
 
 void Mutex::Unlock() {
-  static auto* const next = Next<void(Mutex*)>("_ZN4absl7debian35Mutex6UnlockEv");
   __tsan_release(this);
-  {
-    const UnseenAccesses unseen;
-    next(this);
-  }
+  Library<"_ZN4absl7debian35Mutex6UnlockEv", void(Mutex*)>(this);
 }
 
 void Mutex::ReaderLock() {
-  static auto* const next = Next<void(Mutex*)>("_ZN4absl7debian35Mutex10ReaderLockEv");
-  {
-    const UnseenAccesses unseen;
-    next(this);
-  }
+  Library<"_ZN4absl7debian35Mutex10ReaderLockEv", void(Mutex*)>(this);
   __tsan_acquire(this);
 }
 
 void Mutex::ReaderUnlock() {
-  static auto* const next = Next<void(Mutex*)>("_ZN4absl7debian35Mutex12ReaderUnlockEv");
   __tsan_release(this);
-  {
-    const UnseenAccesses unseen;
-    next(this);
-  }
+  Library<"_ZN4absl7debian35Mutex12ReaderUnlockEv", void(Mutex*)>(this);
 }
 
 void Mutex::LockWhen(const Condition& condition) {
-  static auto* const next = Next<void(Mutex*, const Condition&)>("_ZN4absl7debian35Mutex8LockWhenERKNS0_9ConditionE");
-  {
-    const UnseenAccesses unseen;
-    next(this, condition);
-  }
+  Library<"_ZN4absl7debian35Mutex8LockWhenERKNS0_9ConditionE", void(Mutex*, const Condition&)>(this, condition);
   __tsan_acquire(this);
+}
+
+bool Mutex::LockWhenWithTimeout(const Condition& condition, Duration timeout) {
+  const bool holds = Library<"_ZN4absl7debian35Mutex19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE",
+                             bool(Mutex*, const Condition&, Duration)>(this, condition, timeout);
+  __tsan_acquire(this);
+  return holds;
+}
+
+bool Mutex::LockWhenWithDeadline(const Condition& condition, Time deadline) {
+  const bool holds = Library<"_ZN4absl7debian35Mutex20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE",
+                             bool(Mutex*, const Condition&, Time)>(this, condition, deadline);
+  __tsan_acquire(this);
+  return holds;
 }
 
 void Mutex::Await(const Condition& condition) {
-  static auto* const next = Next<void(Mutex*, const Condition&)>("_ZN4absl7debian35Mutex5AwaitERKNS0_9ConditionE");
-  __tsan_release(this);
-  {
-    const UnseenAccesses unseen;
-    next(this, condition);
-  }
-  __tsan_acquire(this);
+  const Released released(this);
+  Library<"_ZN4absl7debian35Mutex5AwaitERKNS0_9ConditionE", void(Mutex*, const Condition&)>(this, condition);
 }
 
 bool Mutex::AwaitWithTimeout(const Condition& condition, Duration timeout) {
-  static auto* const next = Next<bool(Mutex*, const Condition&, Duration)>(
-      "_ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE");
-  __tsan_release(this);
-  bool holds = false;
-  {
-    const UnseenAccesses unseen;
-    holds = next(this, condition, timeout);
-  }
-  __tsan_acquire(this);
-  return holds;
+  const Released released(this);
+  return Library<"_ZN4absl7debian35Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE",
+                 bool(Mutex*, const Condition&, Duration)>(this, condition, timeout);
+}
+
+bool Mutex::AwaitWithDeadline(const Condition& condition, Time deadline) {
+  const Released released(this);
+  return Library<"_ZN4absl7debian35Mutex17AwaitWithDeadlineERKNS0_9ConditionENS0_4TimeE",
+                 bool(Mutex*, const Condition&, Time)>(this, condition, deadline);
+}
+
+void CondVar::Wait(Mutex* mutex) {
+  const Released released(mutex);
+  Library<"_ZN4absl7debian37CondVar4WaitEPNS0_5MutexE", void(CondVar*, Mutex*)>(this, mutex);
+}
+
+bool CondVar::WaitWithTimeout(Mutex* mutex, Duration timeout) {
+  const Released released(mutex);
+  return Library<"_ZN4absl7debian37CondVar15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE",
+                 bool(CondVar*, Mutex*, Duration)>(this, mutex, timeout);
+}
+
+bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
+  const Released released(mutex);
+  return Library<"_ZN4absl7debian37CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE", bool(CondVar*, Mutex*, Time)>(
+      this, mutex, deadline);
 }
 
 ABSL_NAMESPACE_END

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <utility>
@@ -18,12 +19,22 @@ constexpr uint64_t kSlotBytes = 1 << 20;
 constexpr uint32_t kSlots = 32;
 constexpr uint64_t kColumns = 512;
 
+// A worker has no other environment than what it is given, and a sanitizer looks there for its options.
+std::vector<std::string> SanitizerOptions() {
+  std::vector<std::string> options;
+  for (const std::string name : {"ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"}) {
+    if (const char* const value = std::getenv(name.c_str())) options.push_back(name + "=" + value);
+  }
+  return options;
+}
+
 absl::StatusOr<server::LaunchedWorker> LaunchFake(const std::string& fault) {
   QUANTD_ASSIGN_OR_RETURN(auto sockets, server::MessageSocket::MakePair());
   QUANTD_ASSIGN_OR_RETURN(
-      auto process,
-      server::ChildProcess::Spawn(
-          {.executable = FAKE_GPU_WORKER, .arguments = {fault}, .environment = {}, .socket = sockets.second.get()}));
+      auto process, server::ChildProcess::Spawn({.executable = FAKE_GPU_WORKER,
+                                                 .arguments = {fault},
+                                                 .environment = SanitizerOptions(),
+                                                 .socket = sockets.second.get()}));
   return server::LaunchedWorker{std::move(process), std::move(sockets.first)};
 }
 
