@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/cpu/run_thresholds.h"
-#include "kernels/cpu/simd_encode-inl.h"
+#include "kernels/cpu/simd_word_steps-inl.h"
 
 namespace quantd {
 namespace {
@@ -135,13 +135,13 @@ consteval bool HasThresholdEncoder() {
 }
 
 template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
-class ThresholdEncoder {
+class ThresholdEncoder : public WordSteps<L, kTransform, Format, Values, kUnsignedZero> {
+  using Base = WordSteps<L, kTransform, Format, Values, kUnsignedZero>;
   using Float = typename L::Float;
   using Int = typename L::Int;
+  using Base::job_;
   using Words = MagnitudeWords<L, Values>;
   using Ranks = std::conditional_t<L::kHasWordTables, RankSearch<L>, RankCount<L>>;
-  static constexpr size_t kValueBytes = 2;
-  static constexpr size_t kCacheLineBytes = 64;
   static constexpr bool kDivides = kTransform == Transform::kDivide;
   static constexpr bool kSomeLoseSigns = kUnsignedZero || kTransform == Transform::kMultiplyFtz;
   static constexpr auto kThresholds = MakeRunThresholds<Format>();
@@ -153,16 +153,13 @@ class ThresholdEncoder {
   static constexpr float kLargest = 0x1p100f;
 
  public:
-  static constexpr bool kPreparesLongRuns = true;
   // In shorter runs finding thresholds takes longer than codes that are looked up do.
   static constexpr uint64_t kRunMin = L::kHasWordTables ? 32 : 16;
 
-  explicit ThresholdEncoder(const EncodeJob& job) : job_(job), floats_(job), rank_bits_(L::KeptWords(kRanks - 1)) {
+  explicit ThresholdEncoder(const EncodeJob& job) : Base(job), rank_bits_(L::KeptWords(kRanks - 1)) {
     // Ranks 0 to 7 without and with a sign; Fp4Bnb::Encode.
     if constexpr (std::is_same_v<Format, Fp4Bnb>) codes_ = L::LoadByteTable(kFp4BnbCodes);
   }
-
-  void OneRun(uint64_t run, uint64_t begin, uint64_t count) { floats_.OneRun(run, begin, count); }
 
   void Prepare(uint64_t run, uint64_t count) {
     first_prepared_ = run;
@@ -178,31 +175,18 @@ class ThresholdEncoder {
     ranks_.Store(thresholds);
   }
 
+  // False, and nothing written, if a factor is unusual or a value not finite.
   template <size_t kRun>
   [[gnu::always_inline]] bool PreparedStep(uint64_t run, uint64_t begin) const {
-    const std::byte* const values = job_.values + begin * kValueBytes;
-    for (size_t line = 0; line < L::kStep * kValueBytes; line += kCacheLineBytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(values) + job_.next_distance + line, _MM_HINT_T1);
-    }
-    const Int low = L::LoadInts(values);
-    const Int high = L::LoadInts(values + L::kStep);
-    const Int low_magnitudes = L::And(low, L::SplatWords(0x7fff));
-    const Int high_magnitudes = L::And(high, L::SplatWords(0x7fff));
-    const Int largest_finite = L::SplatWords(Values::kInfinity - 1);
-    if (!usual_ || L::AnyGreaterWords(L::MaxWords(low_magnitudes, high_magnitudes), largest_finite)) return false;
+    const typename Base::Words words = Base::Load(begin);
+    if (!usual_ || Base::AnyAbove(words, Values::kInfinity - 1)) return false;
     const typename Ranks::template Step<kRun> step(ranks_, run - first_prepared_);
-    const Int low_codes = CodesOf<0>(step, low, low_magnitudes);
-    const Int high_codes = CodesOf<1>(step, high, high_magnitudes);
+    const Int low_codes = CodesOf<0>(step, words.low, words.low_magnitudes);
+    const Int high_codes = CodesOf<1>(step, words.high, words.high_magnitudes);
     Int bytes = L::PackUnsignedBytes(low_codes, high_codes);
     if constexpr (std::is_same_v<Format, Fp4Bnb>) bytes = L::ShuffleBytes(codes_, bytes);
-    StoreCodes<L, Format>(job_.codes + begin * Format::kBits / 8, L::InOrderOfWords(bytes));
+    Base::Store(begin, bytes);
     return true;
-  }
-  // Unusual factors, NaN and infinity.
-  template <size_t kRun>
-  [[gnu::noinline]] void SlowStep(uint64_t run, uint64_t begin) {
-    floats_.Prepare(run, L::kStep / std::min(kRun, L::kStep));
-    floats_.template SlowStep<kRun>(run, begin);
   }
 
  private:
@@ -257,8 +241,6 @@ class ThresholdEncoder {
     return L::Increment(is_flushed(next), L::Increment(is_flushed(words), L::Subtract(words, L::Splat(1u))));
   }
 
-  const EncodeJob& job_;
-  Encoder<L, kTransform, Format, Values, kUnsignedZero> floats_;
   Ranks ranks_;
   Int rank_bits_;
   Int codes_;

@@ -2,7 +2,7 @@
 // to their exponents, as 16-bit words, twice as many to a register as there would be floats.
 #pragma once
 
-#include "kernels/cpu/simd_encode-inl.h"
+#include "kernels/cpu/simd_word_steps-inl.h"
 #include "kernels/cpu/word_codes.h"
 
 namespace quantd {
@@ -76,20 +76,18 @@ consteval bool HasWordEncoder() {
 
 // Takes over from an Encoder where CanEncode.
 template <class L, Transform kTransform, class Format, bool kUnsignedZero>
-class WordEncoder {
+class WordEncoder : public WordSteps<L, kTransform, Format, BFloat16Values, kUnsignedZero> {
+  using Base = WordSteps<L, kTransform, Format, BFloat16Values, kUnsignedZero>;
   using Float = typename L::Float;
   using Int = typename L::Int;
-  static constexpr size_t kValueBytes = 2;
-  static constexpr size_t kCacheLineBytes = 64;
+  using Base::job_;
 
   // 2^-16: any value but 0 stays one, and keeps its sign, in float32. 2^100: what is subnormal has the code 0.
   static constexpr float kSmallestScale = 0x1p-16f;
   static constexpr float kLargestScale = 0x1p100f;
 
  public:
-  static constexpr bool kPreparesLongRuns = true;
-
-  explicit WordEncoder(const EncodeJob& job) : job_(job), floats_(job) {}
+  explicit WordEncoder(const EncodeJob& job) : Base(job) {}
 
   static bool CanEncode(const EncodeJob& job) {
     if (!Encoder<L, kTransform, Format, BFloat16Values, kUnsignedZero>::CanEncode(job)) return false;
@@ -102,8 +100,6 @@ class WordEncoder {
     return true;
   }
 
-  void OneRun(uint64_t run, uint64_t begin, uint64_t count) { floats_.OneRun(run, begin, count); }
-
   void Prepare(uint64_t run, uint64_t count) {
     first_prepared_ = run;
     const Int scales = L::Bits(ScalesOf(LoadRuns<L>(job_.factors + run, count)));
@@ -113,30 +109,16 @@ class WordEncoder {
     L::StoreInts(first_words_, L::Or(first, L::template ShiftLeft<16>(first)));
   }
 
+  // False, and nothing written, if a value is NaN.
   template <size_t kRun>
   [[gnu::always_inline]] bool PreparedStep(uint64_t run, uint64_t begin) const {
-    const std::byte* const values = job_.values + begin * kValueBytes;
-    for (size_t line = 0; line < L::kStep * kValueBytes; line += kCacheLineBytes) {
-      _mm_prefetch(reinterpret_cast<const char*>(values) + job_.next_distance + line, _MM_HINT_T1);
-    }
-    const Int low = L::LoadInts(values);
-    const Int high = L::LoadInts(values + L::kStep);
-    const Int low_magnitudes = L::And(low, L::SplatWords(0x7fff));
-    const Int high_magnitudes = L::And(high, L::SplatWords(0x7fff));
-    constexpr uint16_t kInfinity = 0x7f80;
-    if (L::AnyGreaterWords(L::MaxWords(low_magnitudes, high_magnitudes), L::SplatWords(kInfinity))) return false;
+    const typename Base::Words words = Base::Load(begin);
+    if (Base::AnyAbove(words, BFloat16Values::kInfinity)) return false;
     const float* const first_words = first_words_ + (run - first_prepared_);
-    const Int low_codes = CodesOf(low, low_magnitudes, L::Bits(SpreadRuns<kRun, 0>(first_words)));
-    const Int high_codes = CodesOf(high, high_magnitudes, L::Bits(SpreadRuns<kRun, 2>(first_words)));
-    StoreCodes<L, Format>(job_.codes + begin * Format::kBits / 8,
-                          L::InOrderOfWords(L::PackUnsignedBytes(low_codes, high_codes)));
+    const Int low_codes = CodesOf(words.low, words.low_magnitudes, L::Bits(SpreadRuns<kRun, 0>(first_words)));
+    const Int high_codes = CodesOf(words.high, words.high_magnitudes, L::Bits(SpreadRuns<kRun, 2>(first_words)));
+    Base::Store(begin, L::PackUnsignedBytes(low_codes, high_codes));
     return true;
-  }
-  // NaN.
-  template <size_t kRun>
-  [[gnu::noinline]] void SlowStep(uint64_t run, uint64_t begin) {
-    floats_.Prepare(run, L::kStep / std::min(kRun, L::kStep));
-    floats_.template SlowStep<kRun>(run, begin);
   }
 
  private:
@@ -160,8 +142,6 @@ class WordEncoder {
     return L::Or(codec_.Codes(steps), sign_codes);
   }
 
-  const EncodeJob& job_;
-  Encoder<L, kTransform, Format, BFloat16Values, kUnsignedZero> floats_;
   StepCodec<L, Format> codec_;
   uint64_t first_prepared_ = 0;
   alignas(64) float first_words_[L::kLanes];  // twice each, as bits
