@@ -53,7 +53,8 @@ def main():
     print("| kernel | instructions per value | ALU | FMA | conversions | memory and shuffles |\n|---|---|---|---|---|---|")
     rows = []
     for name, count in zip(names, counts.values()):
-        short = re.sub(r"quantd::|\(anonymous namespace\)::|\(.*?\)(?=\d)|^void |\(Device.*", "", name)
+        short = re.sub(r"quantd::|\(anonymous namespace\)::|\(.*?\)(?=\d)|^void ", "", name)
+        short = re.sub(r"\((Device|Fused).*", "", short)
         if short[:6] not in VALUES_OF_THREAD or not re.search(arguments.filter, short):
             continue
         values = VALUES_OF_THREAD[short[:6]]

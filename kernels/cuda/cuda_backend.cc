@@ -16,6 +16,7 @@
 #include "kernels/cuda/device_batch.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/findings_memory.h"
+#include "kernels/cuda/launch_policy.h"
 
 namespace quantd {
 namespace {
@@ -64,7 +65,7 @@ absl::Status CopyBack(void* to, const std::byte* from, uint64_t bytes, cudaStrea
 // A batch of an operation: where its segments are on the device, and how they come there.
 class Member {
  public:
-  explicit Member(BatchRun& run, CudaKernels kernels)
+  Member(BatchRun& run, CudaKernels kernels, const LaunchPolicy& policy)
       : run_(run),
         plan_(run.plan),
         pass_(run.plan.passes[run.batch.pass]),
@@ -75,7 +76,8 @@ class Member {
                    .parameters = run.plan.direction == Direction::kQuantize
                                      ? run.batch.parameters
                                      : ParametersFrom(run.plan, run.batch.inputs),
-                   .kernels = kernels} {}
+                   .kernels = kernels,
+                   .policy = policy} {}
 
   BatchRun& run() const { return run_; }
   const DeviceBatch& on_device() const { return on_device_; }
@@ -297,10 +299,18 @@ class Operation {
   bool is_over_ = false;
 };
 
+LaunchPolicy PolicyOf(const cudaDeviceProp& properties) {
+  return LaunchPolicyFor(properties.major, properties.minor, static_cast<uint32_t>(properties.multiProcessorCount));
+}
+
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(int device, std::string target, std::unique_ptr<Backend> rest, CudaBackendOptions options)
-      : device_(device), target_(std::move(target)), rest_(std::move(rest)), options_(std::move(options)) {}
+  CudaBackend(int device, const cudaDeviceProp& properties, std::unique_ptr<Backend> rest, CudaBackendOptions options)
+      : device_(device),
+        target_(absl::StrCat("sm_", properties.major, properties.minor)),
+        policy_(PolicyOf(properties)),
+        rest_(std::move(rest)),
+        options_(std::move(options)) {}
 
   std::string_view name() const override { return "cuda"; }
   std::string_view target() const override { return target_; }
@@ -323,7 +333,7 @@ class CudaBackend final : public Backend {
         } else if (run.cancelled.load(std::memory_order_relaxed)) {
           run.result = absl::CancelledError("the tensor's work was cancelled");
         } else {
-          members.emplace_back(run, options_.kernels);
+          members.emplace_back(run, options_.kernels, policy_);
           if (members.size() == kLaunchTensorsMax) RunOnGpu(std::exchange(members, {}), left);
         }
       }
@@ -382,6 +392,7 @@ class CudaBackend final : public Backend {
 
   int device_;
   std::string target_;
+  const LaunchPolicy policy_;
   std::unique_ptr<Backend> rest_;
   const CudaBackendOptions options_;
   std::mutex mutex_;
@@ -403,8 +414,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, std::unique
                                                          CudaBackendOptions options) {
   cudaDeviceProp properties{};
   QUANTD_RETURN_IF_ERROR(StatusOf(cudaGetDeviceProperties(&properties, device), "looking for the GPU"));
-  return std::make_unique<CudaBackend>(device, absl::StrCat("sm_", properties.major, properties.minor), std::move(rest),
-                                       std::move(options));
+  return std::make_unique<CudaBackend>(device, properties, std::move(rest), std::move(options));
 }
 
 }  // namespace quantd

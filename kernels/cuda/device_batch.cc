@@ -208,7 +208,8 @@ class BatchLauncher {
                     .zero = TensorScale().zero,
                     .global_scale = parameters_.global_scale,
                     .global_reciprocal = 1 / parameters_.global_scale,
-                    .nested_offset = nested.offset}});
+                    .nested_offset = nested.offset},
+         .policy = batch_.policy});
     return geometry.elements;
   }
 

@@ -30,6 +30,7 @@ struct DeviceBatch {
   std::byte* scratch = nullptr;  // DeviceScratchBytes, aligned to 256
   FindingsTarget findings{};     // of LaunchQuantize
   CudaKernels kernels = CudaKernels::kFused;
+  LaunchPolicy policy{};  // of the device
 };
 
 // False for what is left to another backend: ggml.

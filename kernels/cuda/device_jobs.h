@@ -9,6 +9,7 @@
 #include <span>
 
 #include "kernels/base/data_type.h"
+#include "kernels/cuda/launch_policy.h"
 #include "kernels/format/element.h"
 #include "kernels/scheme/recipe.h"
 
@@ -155,6 +156,7 @@ struct DeviceFusedJob {
   RunGeometry runs;
   FusedRules rules;
   FusedTensor tensor;
+  LaunchPolicy policy;
 };
 // 1 to kLaunchTensorsMax jobs that CanShareLaunch with the first.
 using FusedLaunch = void (*)(std::span<const DeviceFusedJob> jobs, cudaStream_t stream);

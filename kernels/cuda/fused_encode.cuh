@@ -382,27 +382,19 @@ __global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransfo
   }
 }
 
-// CTAs that make a table stay: about as many as there are at once on the largest GPUs, which is enough for smaller
-// ones.
-inline constexpr uint64_t kTableThreadsMax = 132 * 1536;
-inline constexpr uint64_t kLongTableBlocksMax = 132 * 8;
-inline constexpr uint64_t kManyTurns = 16;
-inline constexpr uint64_t kFewTurns = 4;
-// From so many chunks on a CTA fetches while it works; of fewer there are not enough CTAs to keep all processors busy.
-inline constexpr uint64_t kManyChunks = uint64_t{1} << 23;
+// Of a multiprocessor, with tables.
+inline constexpr uint64_t kLongTableBlocks = 8;
 
 // `chunks`: of the largest tensor.
 template <class Values>
-uint64_t TurnsOf(const FusedRules& rules, uint32_t lanes, uint64_t chunks, bool has_table) {
+uint64_t TurnsOf(const LaunchPolicy& policy, const FusedRules& rules, uint32_t lanes, uint64_t chunks, bool has_table) {
   constexpr uint64_t kTurnChunks = uint64_t{kShortRunThreads<Values>} * kHeldChunks;
   if (rules.nests) return uint64_t{kNestedBlockScales} * lanes / kTurnChunks;
-  constexpr uint64_t kTableChunksMax = kTableThreadsMax * kHeldChunks;
   if (has_table) {
-    // With few turns each, the last of the CTAs would have most processors to themselves: more CTAs, then.
-    const uint64_t turns = (chunks + kTableChunksMax - 1) / kTableChunksMax;
-    return turns >= kManyTurns || turns < kFewTurns ? turns : kFewTurns;
+    return BalancedTurns((chunks + kTurnChunks - 1) / kTurnChunks, policy.table_threads / kShortRunThreads<Values>,
+                         policy.multiprocessors);
   }
-  return chunks < kManyChunks ? 1 : 2;
+  return chunks < policy.two_turns_chunks ? 1 : 2;
 }
 
 template <Transform kTransform, class Format, class Values>
@@ -422,7 +414,7 @@ struct FusedLauncher {
     }
     if (count_max == 0) return;
     if (geometry.lanes > 0) {
-      const uint64_t turns = TurnsOf<Values>(rules, geometry.lanes, count_max, kHasTable);
+      const uint64_t turns = TurnsOf<Values>(jobs[0].policy, rules, geometry.lanes, count_max, kHasTable);
       constexpr uint32_t kThreads = kShortRunThreads<Values>;
       const uint64_t block_chunks = uint64_t{kThreads} * kHeldChunks * turns;
       const auto kernel = geometry.lanes == 1 ? &EncodeShortRuns<kTransform, Format, Values, true>
@@ -431,7 +423,7 @@ struct FusedLauncher {
           rules, tensors, static_cast<uint32_t>(std::countr_zero(geometry.lanes)), static_cast<uint32_t>(turns));
       return;
     }
-    const uint64_t blocks_max = kHasTable ? kLongTableBlocksMax : kFusedRunsMax;
+    const uint64_t blocks_max = kHasTable ? uint64_t{jobs[0].policy.multiprocessors} * kLongTableBlocks : kFusedRunsMax;
     EncodeLongRuns<kTransform, Format, Values>
         <<<GridOf(count_max < blocks_max ? count_max : blocks_max, jobs.size()), geometry.threads, 0, stream>>>(
             rules, tensors, geometry.rows, geometry.tile);

@@ -29,6 +29,12 @@ Plan PlanOf(const DeviceScheme& scheme, Direction direction, DataType dtype, uin
   return OrThrow(MakePlan(OrThrow(ResolveScheme(scheme.request)), direction, dtype, shape, known));
 }
 
+LaunchPolicy PolicyOfDevice() {
+  cudaDeviceProp properties{};
+  Check(cudaGetDeviceProperties(&properties, 0));
+  return LaunchPolicyFor(properties.major, properties.minor, static_cast<uint32_t>(properties.multiProcessorCount));
+}
+
 uint64_t SegmentBytes(const std::vector<SegmentLayout>& segments) {
   uint64_t bytes = 0;
   for (const SegmentLayout& segment : segments) {
@@ -45,6 +51,7 @@ DeviceWorkload::DeviceWorkload(const DeviceScheme& scheme, DataType dtype, uint6
       dequantize_(PlanOf(scheme, Direction::kDequantize, dtype, value_bytes)),
       parameters_(ParametersOf(quantize_, {.amax = kAmax, .lowest = -kAmax, .highest = kAmax}, 0)),
       kernels_(kernels),
+      policy_(PolicyOfDevice()),
       stream_(stream),
       tensors_(tensors) {
   OrThrow(scratch_.Reserve(std::max(DeviceScratchBytes(quantize_, quantize_.element_count),
@@ -77,7 +84,8 @@ DeviceBatch DeviceWorkload::BatchOf(const Plan& plan, uint32_t pass, const Tenso
                     .element_count = plan.element_count,
                     .parameters = parameters_,
                     .scratch = scratch_.data(),
-                    .kernels = kernels_};
+                    .kernels = kernels_,
+                    .policy = policy_};
   const Pass& segments = plan.passes[pass];
   for (size_t i = 0; i < segments.inputs.size(); ++i) batch.inputs[i] = MemoryOf(tensor, plan, segments.inputs[i]);
   for (size_t i = 0; i < segments.outputs.size(); ++i) batch.outputs[i] = MemoryOf(tensor, plan, segments.outputs[i]);

@@ -53,6 +53,7 @@ class DeviceWorkload {
   Plan dequantize_;
   TensorParameters parameters_;
   CudaKernels kernels_;
+  LaunchPolicy policy_;
   cudaStream_t stream_;
   DeviceBuffer scratch_;
   FindingsMemory findings_;
