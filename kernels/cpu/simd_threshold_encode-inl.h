@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/cpu/run_thresholds.h"
-#include "kernels/cpu/simd_word_steps-inl.h"
+#include "kernels/cpu/simd_word_loop-inl.h"
 
 namespace quantd {
 namespace {
@@ -135,8 +135,8 @@ consteval bool HasThresholdEncoder() {
 }
 
 template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
-class ThresholdEncoder : public WordSteps<L, kTransform, Format, Values, kUnsignedZero> {
-  using Base = WordSteps<L, kTransform, Format, Values, kUnsignedZero>;
+class ThresholdEncoder : public WordLoop<L, kTransform, Format, Values, kUnsignedZero> {
+  using Base = WordLoop<L, kTransform, Format, Values, kUnsignedZero>;
   using Float = typename L::Float;
   using Int = typename L::Int;
   using Base::job_;

@@ -2,7 +2,7 @@
 // to their exponents, as 16-bit words, twice as many to a register as there would be floats.
 #pragma once
 
-#include "kernels/cpu/simd_word_steps-inl.h"
+#include "kernels/cpu/simd_word_loop-inl.h"
 #include "kernels/cpu/word_codes.h"
 
 namespace quantd {
@@ -76,8 +76,8 @@ consteval bool HasWordEncoder() {
 
 // Takes over from an Encoder where CanEncode.
 template <class L, Transform kTransform, class Format, bool kUnsignedZero>
-class WordEncoder : public WordSteps<L, kTransform, Format, BFloat16Values, kUnsignedZero> {
-  using Base = WordSteps<L, kTransform, Format, BFloat16Values, kUnsignedZero>;
+class WordEncoder : public WordLoop<L, kTransform, Format, BFloat16Values, kUnsignedZero> {
+  using Base = WordLoop<L, kTransform, Format, BFloat16Values, kUnsignedZero>;
   using Float = typename L::Float;
   using Int = typename L::Int;
   using Base::job_;

@@ -8,7 +8,7 @@ namespace quantd {
 namespace {
 
 template <class L, Transform kTransform, class Format, class Values, bool kUnsignedZero>
-class WordSteps {
+class WordLoop {
   using Int = typename L::Int;
   static constexpr size_t kValueBytes = 2;
   static constexpr size_t kCacheLineBytes = 64;
@@ -33,7 +33,7 @@ class WordSteps {
     Int high_magnitudes;
   };
 
-  explicit WordSteps(const EncodeJob& job) : job_(job), floats_(job) {}
+  explicit WordLoop(const EncodeJob& job) : job_(job), floats_(job) {}
 
   // The words of the step at `begin`, and the next strip's lines brought near.
   [[gnu::always_inline]] Words Load(uint64_t begin) const {
