@@ -30,11 +30,10 @@ std::vector<std::string> SanitizerOptions() {
 
 absl::StatusOr<server::LaunchedWorker> LaunchFake(const std::string& fault) {
   QUANTD_ASSIGN_OR_RETURN(auto sockets, server::MessageSocket::MakePair());
-  QUANTD_ASSIGN_OR_RETURN(
-      auto process, server::ChildProcess::Spawn({.executable = FAKE_GPU_WORKER,
-                                                 .arguments = {fault},
-                                                 .environment = SanitizerOptions(),
-                                                 .socket = sockets.second.get()}));
+  QUANTD_ASSIGN_OR_RETURN(auto process, server::ChildProcess::Spawn({.executable = FAKE_GPU_WORKER,
+                                                                     .arguments = {fault},
+                                                                     .environment = SanitizerOptions(),
+                                                                     .socket = sockets.second.get()}));
   return server::LaunchedWorker{std::move(process), std::move(sockets.first)};
 }
 
