@@ -145,6 +145,34 @@ TEST(TensorStatistics, SumsOfTheSmallestAndTheLargestNumbersAreExact) {
   EXPECT_EQ(StatisticsOf({smallest, -smallest}).SumOfSquares().Value(), 0x1p-297);
 }
 
+// Blocks that fill what vector registers can hold of a sum, and values at either end of the exponents they cover.
+TEST(TensorStatistics, EveryTargetAddsFullBlocksOfAnyExponentsExactly) {
+  constexpr uint64_t kCount = 3 * 4096 + 77;
+  constexpr uint32_t kAllOnes = 0x7fffff;
+  const StatisticsConfig config = Config({{"collect", "distribution"}});
+  std::mt19937 random(11);
+  for (const uint32_t highest : {0u, 1u, 2u, 11u, 12u, 13u, 100u, 127u, 254u}) {
+    for (const uint32_t distance : {0u, 1u, 5u, 10u, 11u, 12u, 13u, 30u}) {
+      for (const uint32_t signs : {0u, 0x80000000u, 0x7fffffffu}) {  // none, all, any
+        std::vector<float> floats(kCount);
+        for (float& value : floats) {
+          const uint32_t field = highest - std::min<uint32_t>(highest, random() % (distance + 1));
+          const uint32_t sign = signs == 0x7fffffffu ? static_cast<uint32_t>(random()) & 0x80000000u : signs;
+          const uint32_t fraction = random() % 4 == 0 ? static_cast<uint32_t>(random()) & kAllOnes : kAllOnes;
+          value = std::bit_cast<float>(sign | field << 23 | fraction);
+        }
+        floats[5] = std::bit_cast<float>(highest << 23 | kAllOnes);
+        const Bytes values = BytesOf(DataType::kFloat32, floats);
+        const Bytes expected = Qcal(StatisticsOf(config, DataType::kFloat32, {kCount}, values, kBaselineCountKernels));
+        for (const CountKernels* const kernels : SupportedCountKernels()) {
+          ASSERT_EQ(Qcal(StatisticsOf(config, DataType::kFloat32, {kCount}, values, *kernels)), expected)
+              << kernels->target << " " << highest << " " << distance << " " << signs;
+        }
+      }
+    }
+  }
+}
+
 TEST(TensorStatistics, ImportanceOfChannelsIsTheirMeanSquare) {
   const Bytes bytes = BytesOf(DataType::kBFloat16, {1, 2, 3, -3, 0, kInfinity});
   const auto config = Config({{"grouping", "channel"}, {"collect", "importance"}});
