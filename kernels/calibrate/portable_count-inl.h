@@ -73,7 +73,8 @@ inline void AddLowMoments(const std::byte* values, uint64_t count, LowMoments& m
     const uint64_t low = bits & 0xffffu;
     const uint64_t high = (bits >> 16 & 0x7fu) | (field != 0 ? 0x80u : 0u);
     moments.sums[bits >> 23] += low;
-    moments.products[field] += low * ((high << 17) + low);
+    const uint64_t product = low * ((high << 17) + low);
+    moments.products[field] += product;
   }
 }
 
