@@ -345,6 +345,7 @@ class CudaBackend final : public Backend {
  private:
   void RunOnGpu(std::vector<Member> members, std::vector<BatchRun*>& left) {
     std::vector<BatchRun*> runs;
+    runs.reserve(members.size());
     for (const Member& member : members) runs.push_back(&member.run());
     const absl::Status status = TryRunOnGpu(std::move(members), left);
     if (status.ok()) return;
