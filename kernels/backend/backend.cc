@@ -10,7 +10,7 @@ void BatchResult::Merge(const BatchResult& other) {
   range.amax = std::max(range.amax, other.range.amax);
   range.lowest = std::min(range.lowest, other.range.lowest);
   range.highest = std::max(range.highest, other.range.highest);
-  errors.Merge(other.errors);
+  if (other.errors.count > 0) errors.Merge(other.errors);  // mostly nobody asks for them
 }
 
 void Backend::RunTogether(std::span<BatchRun> runs) {

@@ -194,6 +194,7 @@ uint32_t CopyWithCrc32c(std::byte* target, std::span<const std::byte> source, ui
 }
 
 uint32_t CombineCrc32c(uint32_t crc_a, uint32_t crc_b, uint64_t bytes_b) {
+  if (crc_a == 0) return crc_b;  // of nothing, mostly
   return Multiply(crc_a, ShiftOf(bytes_b)) ^ crc_b;
 }
 

@@ -16,6 +16,13 @@ std::vector<Area> Place(const std::vector<SegmentLayout>& segments, uint64_t uni
   return areas;
 }
 
+uint64_t LayoutBytes(const Pass& pass, uint64_t units) {
+  uint64_t bytes = 0;
+  for (const SegmentLayout& segment : pass.inputs) bytes += AlignUp(units * segment.unit_bytes, kAreaAlignmentBytes);
+  for (const SegmentLayout& segment : pass.outputs) bytes += AlignUp(units * segment.unit_bytes, kAreaAlignmentBytes);
+  return bytes;
+}
+
 uint64_t UnitBytes(const Pass& pass) {
   uint64_t bytes = 0;
   for (const SegmentLayout& segment : pass.inputs) bytes += segment.unit_bytes;
@@ -37,9 +44,10 @@ uint64_t UnitsThatFit(const Pass& pass, uint64_t units_max, uint64_t capacity_by
   // Padding only makes a layout larger, so this bound holds and keeps the products below small.
   uint64_t low = 0;
   uint64_t high = std::min(units_max, capacity_bytes / UnitBytes(pass));
+  if (LayoutBytes(pass, high) <= capacity_bytes) return high;
   while (low < high) {
     const uint64_t middle = high - (high - low) / 2;
-    if (LayOut(pass, middle).bytes <= capacity_bytes) {
+    if (LayoutBytes(pass, middle) <= capacity_bytes) {
       low = middle;
     } else {
       high = middle - 1;

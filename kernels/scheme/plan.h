@@ -79,6 +79,8 @@ struct KnownStatistics {
 struct ChannelArrays {
   bool smoothing_factors = false;
   bool importance = false;
+
+  bool operator==(const ChannelArrays&) const = default;
 };
 
 // What a pass over the values found in them, finite ones only.

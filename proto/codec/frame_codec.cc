@@ -185,13 +185,25 @@ void AppendVarint(uint64_t value, std::string& target) {
 
 absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices) { return Splitter(slices).Run(); }
 
-std::string EncodeHead(const google::protobuf::MessageLite& fields, uint64_t data_bytes) {
+std::string EncodeHead(const google::protobuf::MessageLite& fields, uint64_t data_bytes, std::string_view more_fields) {
   std::string head = fields.SerializeAsString();
+  head.append(more_fields);
   if (data_bytes > 0) {
     AppendVarint(kDataTag, head);
     AppendVarint(data_bytes, head);
   }
   return head;
+}
+
+std::string EncodeMessageField(uint32_t field, std::initializer_list<std::string_view> parts) {
+  uint64_t bytes = 0;
+  for (const std::string_view part : parts) bytes += part.size();
+  std::string encoded;
+  encoded.reserve(kTagBytesMax + kVarintBytesMax + bytes);
+  AppendVarint(field << 3 | kBytes, encoded);
+  AppendVarint(bytes, encoded);
+  for (const std::string_view part : parts) encoded.append(part);
+  return encoded;
 }
 
 }  // namespace quantd::wire

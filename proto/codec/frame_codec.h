@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -37,8 +39,12 @@ struct SplitFrame {
 // FRAME_TOO_LARGE (a limit above, named in the message).
 absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices);
 
-// The bytes that go before the data: `fields` serialized, then tag and length of field 1000 (left out for data_bytes
-// 0). `fields` must not have data set.
-std::string EncodeHead(const google::protobuf::MessageLite& fields, uint64_t data_bytes);
+// The bytes that go before the data: `fields` serialized, then `more_fields`, which are serialized already, then tag
+// and length of field 1000 (left out for data_bytes 0). Neither must have data set.
+std::string EncodeHead(const google::protobuf::MessageLite& fields, uint64_t data_bytes,
+                       std::string_view more_fields = {});
+
+// One field that is a message, whose own fields are serialized in `parts`.
+std::string EncodeMessageField(uint32_t field, std::initializer_list<std::string_view> parts);
 
 }  // namespace quantd::wire

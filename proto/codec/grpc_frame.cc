@@ -6,12 +6,13 @@
 
 namespace quantd::wire {
 
-grpc::ByteBuffer JoinFrame(const google::protobuf::MessageLite& fields, std::span<const grpc::Slice> payload) {
+grpc::ByteBuffer JoinFrame(const google::protobuf::MessageLite& fields, std::span<const grpc::Slice> payload,
+                           std::string_view more_fields) {
   uint64_t data_bytes = 0;
   for (const grpc::Slice& slice : payload) data_bytes += slice.size();
   std::vector<grpc::Slice> slices;
   slices.reserve(1 + payload.size());
-  slices.emplace_back(EncodeHead(fields, data_bytes));
+  slices.emplace_back(EncodeHead(fields, data_bytes, more_fields));
   slices.insert(slices.end(), payload.begin(), payload.end());
   return grpc::ByteBuffer(slices.data(), slices.size());
 }

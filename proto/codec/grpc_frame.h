@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -11,9 +12,11 @@
 
 namespace quantd::wire {
 
-// The frame of `fields` (without data) and of the payload as its data. The buffer holds references to the payload's
+// The frame of `fields` (without data), of `more_fields`, which are serialized already, and of the payload as its data.
+// The buffer holds references to the payload's
 // slices: their bytes must stay until gRPC has let go of the last one.
-grpc::ByteBuffer JoinFrame(const google::protobuf::MessageLite& fields, std::span<const grpc::Slice> payload);
+grpc::ByteBuffer JoinFrame(const google::protobuf::MessageLite& fields, std::span<const grpc::Slice> payload,
+                           std::string_view more_fields = {});
 
 // A received frame taken apart; it keeps the memory that its data lies in.
 class ReceivedFrame {

@@ -93,14 +93,14 @@ CalibrationJob::CalibrationJob(const TensorRequest& request, uint64_t elements, 
       clock_(clock),
       received_end_bytes_(begin_bytes_) {}
 
-AcceptInfo CalibrationJob::Accept() const {
+std::shared_ptr<const SharedAccept> CalibrationJob::Accept() const {
   AcceptInfo accept;
   const SegmentLayout values{std::string(kValuesSegment), request_.dtype, request_.shape, values_bytes_,
                              element_bytes_};
   accept.inputs.push_back({values, begin_bytes_, end_bytes_});
   accept.unit_elements = 1;
   accept.batch_elements = limits_.slot_bytes / element_bytes_;
-  return accept;
+  return std::make_shared<const SharedAccept>(std::move(accept));
 }
 
 // ---- Input ----

@@ -29,7 +29,7 @@ class CalibrationJob final : public StreamJob {
                                                           CalibrationStore& store, const CountKernels& kernels,
                                                           const Limits& limits, const Clock& clock);
 
-  AcceptInfo Accept() const override;
+  std::shared_ptr<const SharedAccept> Accept() const override;
   Priority priority() const override { return request_.priority; }
   DevicePolicy device_policy() const override { return request_.device_policy; }
   uint64_t window_bytes_min() const override { return kInitialWindowBytes; }

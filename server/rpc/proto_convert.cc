@@ -102,17 +102,26 @@ void Fill(const JobSegment& segment, v1::Segment& proto) {
   proto.set_unit_bytes(segment.layout.unit_bytes);
 }
 
-void Fill(const AcceptInfo& accept, const AcceptConstants& constants, v1::Accept& proto) {
+std::string Encoded(const AcceptInfo& accept, const AcceptConstants& constants) {
+  v1::Accept proto;
   *proto.mutable_scheme() = ToProto(accept.scheme);
   for (const JobSegment& segment : accept.inputs) Fill(segment, *proto.add_inputs());
   for (const JobSegment& segment : accept.outputs) Fill(segment, *proto.add_outputs());
   proto.set_unit_elements(accept.unit_elements);
   proto.set_batch_elements(accept.batch_elements);
-  proto.set_window_bytes(accept.window_bytes);
   proto.set_frame_data_bytes_max(constants.frame_data_bytes_max);
   proto.set_server_instance(constants.server_instance);
   proto.set_epoch(constants.epoch);
   proto.set_upload_kept(accept.upload_kept);
+  return proto.SerializeAsString();
+}
+
+std::string AcceptField(const ResponseFrame& frame, const AcceptConstants& constants) {
+  if (frame.accept == nullptr) return "";
+  v1::Accept own;
+  own.set_window_bytes(frame.window_bytes);
+  const std::string& shared = frame.accept->wire.Get([&] { return Encoded(frame.accept->info, constants); });
+  return wire::EncodeMessageField(v1::QuantizeResponse::kAcceptFieldNumber, {shared, own.SerializeAsString()});
 }
 
 void Fill(const SummaryInfo& summary, v1::Summary& proto) {
@@ -187,7 +196,6 @@ grpc::ByteBuffer ToByteBuffer(const ResponseFrame& frame, const AcceptConstants&
   v1::QuantizeResponse fields;
   fields.set_tensor_seq(frame.tensor_seq);
   fields.set_consumed_bytes(frame.consumed_bytes);
-  if (frame.accept.has_value()) Fill(*frame.accept, constants, *fields.mutable_accept());
   if (!frame.error.ok()) *fields.mutable_error() = ToRpcStatus(frame.error);
   if (frame.summary.has_value()) Fill(*frame.summary, *fields.mutable_summary());
   std::vector<grpc::Slice> payload;
@@ -199,7 +207,7 @@ grpc::ByteBuffer ToByteBuffer(const ResponseFrame& frame, const AcceptConstants&
     if (piece.crc32c.has_value()) proto.set_crc32c(*piece.crc32c);
     payload.push_back(ToSlice(piece, frame.data_bytes <= kCopiedDataBytesMax));
   }
-  return wire::JoinFrame(fields, payload);
+  return wire::JoinFrame(fields, payload, AcceptField(frame, constants));
 }
 
 v1::Scheme ToProto(const SchemeRequest& scheme) {

@@ -23,8 +23,9 @@ struct AcceptConstants {
 // header's own status: it fails one tensor only.
 absl::StatusOr<RequestFrame> ToRequestFrame(const grpc::ByteBuffer& buffer);
 
-// A response of any bulk method. More than 64 KiB of data go by reference and keep their slots until the transport
-// is done; less is copied, so that a slow reader keeps no slot for it.
+// A response of any bulk method; what it makes of an accept is kept in it, so `constants` must not change. More than 64
+// KiB of data go by reference and keep their slots until the transport is done; less is copied, so that a slow reader
+// keeps no slot for it.
 grpc::ByteBuffer ToByteBuffer(const ResponseFrame& frame, const AcceptConstants& constants);
 
 v1::Scheme ToProto(const SchemeRequest& scheme);

@@ -32,6 +32,7 @@
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 #include "server/session/tensor_job.h"
+#include "server/session/tensor_plan.h"
 #include "server/session/upload_store.h"
 
 namespace quantd::server {
@@ -170,6 +171,7 @@ class Service final : public QuantizationService, private GrpcService {
         calibrations_(options_.calibration_limits, clock),
         calibration_methods_(calibrations_, Identity()),
         count_kernels_(CountKernelsFor(backend)),
+        plans_(options_.limits),
         spool_budget_({.directory = options.spool_directory,
                        .bytes_max = options.limits.spool_bytes_max,
                        .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max}),
@@ -236,6 +238,7 @@ class Service final : public QuantizationService, private GrpcService {
         options_.limits,
         backend_,
         *arena_,
+        plans_,
         spool_budget_,
         credit_budget_,
         load_budget_,
@@ -259,12 +262,13 @@ class Service final : public QuantizationService, private GrpcService {
     if (request.contribution.has_value()) return OnlyFor("contribution", "Calibrate");
     if (method == BulkMethod::kDequantize) {
       if (request.calibration.has_value()) return OnlyFor("calibration", "Quantize");
-      return TensorJob::Start(request, Direction::kDequantize, options_.limits, spool_budget_, clock_);
+      return TensorJob::Start(request, Direction::kDequantize, Resources());
     }
     QUANTD_ASSIGN_OR_RETURN(CalibratedRequest calibrated, PrepareCalibrated(request, principal, calibrations_));
-    return TensorJob::Start(calibrated.request, Direction::kQuantize, options_.limits, spool_budget_, clock_,
-                            {&uploads_, principal}, std::move(calibrated.preparation));
+    return TensorJob::Start(calibrated.request, Direction::kQuantize, Resources(), {&uploads_, principal},
+                            std::move(calibrated.preparation));
   }
+  JobResources Resources() { return {options_.limits, plans_, spool_budget_, clock_}; }
 
   static absl::Status OnlyFor(const std::string& field, const std::string& method) {
     return InvalidCalibration("the header's " + field + " is for " + method + ". Leave it out.");
@@ -357,6 +361,7 @@ class Service final : public QuantizationService, private GrpcService {
   CalibrationStore calibrations_;
   const CalibrationMethods calibration_methods_;
   const CountKernels& count_kernels_;
+  PlanCache plans_;
   SpoolBudget spool_budget_;
   UploadStore uploads_;  // its spools are the budget's
   CreditBudget credit_budget_;

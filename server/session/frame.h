@@ -8,11 +8,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "kernels/base/once.h"
 #include "kernels/scheme/plan.h"
 #include "server/session/turn.h"
 
@@ -135,15 +137,22 @@ struct JobSegment {
   uint64_t bytes() const { return end_bytes - begin_bytes; }
 };
 
-// quantd.v1.Accept, less what is the same for every tensor of a server.
+// quantd.v1.Accept, less what is the same for every tensor of a server, and the window.
 struct AcceptInfo {
   SchemeRequest scheme;
   std::vector<JobSegment> inputs;
   std::vector<JobSegment> outputs;
   uint64_t unit_elements = 0;
   uint64_t batch_elements = 0;
-  uint64_t window_bytes = 0;
   bool upload_kept = false;
+};
+
+// An accept that tensors share, with what the transport makes of it.
+struct SharedAccept {
+  explicit SharedAccept(AcceptInfo made) : info(std::move(made)) {}
+
+  const AcceptInfo info;
+  Once<std::string> wire;
 };
 
 // quantd.v1.ErrorMetrics.
@@ -180,7 +189,8 @@ struct SummaryInfo {
 // One response frame.
 struct ResponseFrame {
   uint64_t tensor_seq = 0;
-  std::optional<AcceptInfo> accept;
+  std::shared_ptr<const SharedAccept> accept;  // null: none
+  uint64_t window_bytes = 0;                   // with an accept
   std::vector<OutputPiece> pieces;
   uint64_t data_bytes = 0;  // of all pieces
   uint64_t consumed_bytes = 0;

@@ -24,7 +24,7 @@ class StreamJob {
  public:
   virtual ~StreamJob() = default;
 
-  virtual AcceptInfo Accept() const = 0;
+  virtual std::shared_ptr<const SharedAccept> Accept() const = 0;
   virtual Priority priority() const = 0;
   virtual DevicePolicy device_policy() const = 0;
   // Credit without which the client could not complete a unit: what may come before a batch's first unit is whole.

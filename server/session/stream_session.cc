@@ -185,8 +185,9 @@ absl::Status StreamSession::CheckFrame(const RequestFrame& frame) const {
 
 absl::StatusOr<std::unique_ptr<StreamJob>> StreamSession::StartJob(const TensorRequest& request) const {
   if (environment_.start_job) return environment_.start_job(request);
-  return TensorJob::Start(request, environment_.direction, environment_.limits, environment_.spool_budget,
-                          environment_.clock, {environment_.uploads, environment_.principal});
+  return TensorJob::Start(request, environment_.direction,
+                          {environment_.limits, environment_.plans, environment_.spool_budget, environment_.clock},
+                          {environment_.uploads, environment_.principal});
 }
 
 void StreamSession::BeginTensor() {
@@ -411,9 +412,9 @@ void StreamSession::CollectResults() {
 // True if the tensor is through.
 bool StreamSession::CollectFrom(Tensor& tensor) {
   if (tensor.accept_pending) {
-    AcceptInfo accept = tensor.job->Accept();
-    accept.window_bytes = tensor.window->bytes();
-    FrameWithRoom(tensor, 0).accept = std::move(accept);
+    ResponseFrame& frame = FrameWithRoom(tensor, 0);
+    frame.accept = tensor.job->Accept();
+    frame.window_bytes = tensor.window->bytes();
     tensor.accept_pending = false;
   }
   if (tensor.job != nullptr) {

@@ -26,6 +26,7 @@
 #include "server/session/slot_arena.h"
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
+#include "server/session/tensor_plan.h"
 #include "server/session/turn.h"
 #include "server/session/upload_store.h"
 
@@ -55,6 +56,7 @@ struct SessionEnvironment {
   const Limits& limits;
   Backend& backend;
   SlotArena& arena;
+  PlanCache& plans;
   SpoolBudget& spool_budget;
   CreditBudget& credit_budget;
   LoadBudget& load_budget;

@@ -46,17 +46,14 @@ JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange unit
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest& request, Direction direction,
-                                                            const Limits& limits, SpoolBudget& spool_budget,
-                                                            const Clock& clock, const UploadAccess& uploads,
+                                                            const JobResources& resources, const UploadAccess& uploads,
                                                             std::optional<Preparation> preparation) {
-  QUANTD_RETURN_IF_ERROR(CheckRequest(request, limits));
-  QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveScheme(request.scheme));
-  const ChannelArrays arrays{request.smoothing.has_value(), request.importance.has_value()};
-  QUANTD_ASSIGN_OR_RETURN(Plan plan, MakePlan(scheme, direction, request.dtype, request.shape, request.known, arrays));
+  QUANTD_RETURN_IF_ERROR(CheckRequest(request, resources.limits));
+  QUANTD_ASSIGN_OR_RETURN(auto planned, resources.plans.PlanOf(request, direction));
+  const Plan& plan = planned->plan;
   const auto range = request.range.value_or(TensorRequest::Range{0, plan.element_count});
   QUANTD_ASSIGN_OR_RETURN(const UnitRange units, UnitsOf(plan, range.begin, range.end));
   QUANTD_RETURN_IF_ERROR(CheckErrorMetrics(request, plan));
-  QUANTD_RETURN_IF_ERROR(CheckUnitFits(plan, limits));
   std::shared_ptr<Spool> spool;
   std::shared_ptr<UploadStore::Lease> upload;
   const bool has_upload = uploads.store != nullptr && request.upload.has_value();
@@ -65,9 +62,10 @@ absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest&
     QUANTD_ASSIGN_OR_RETURN(upload, uploads.store->Resume(uploads.principal, request));
   } else if (plan.NeedsSpool()) {
     const auto make_room = [&uploads] { return uploads.store != nullptr && uploads.store->DropOne(); };
-    QUANTD_ASSIGN_OR_RETURN(auto reserved, spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan), make_room));
+    QUANTD_ASSIGN_OR_RETURN(auto reserved,
+                            resources.spool_budget.Reserve(plan.SpoolBytes(), MissingStatistics(plan), make_room));
     // What a stream was given for its channels may be another's on the next.
-    const bool is_repeatable = !arrays.smoothing_factors && !arrays.importance && !preparation.has_value();
+    const bool is_repeatable = plan.channel_arrays == ChannelArrays{} && !preparation.has_value();
     if (has_upload && is_repeatable) {
       upload = uploads.store->Begin(uploads.principal, request, std::move(reserved));
     } else {
@@ -75,22 +73,22 @@ absl::StatusOr<std::unique_ptr<TensorJob>> TensorJob::Start(const TensorRequest&
     }
   }
   if (upload != nullptr) spool = {upload, &upload->spool()};
-  return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::make_shared<const Plan>(std::move(plan)),
-                                                  units, std::move(spool), std::move(upload), limits, clock,
-                                                  std::move(preparation)));
+  return std::unique_ptr<TensorJob>(new TensorJob(request, direction, std::move(planned), units, std::move(spool),
+                                                  std::move(upload), resources, std::move(preparation)));
 }
 
-TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan,
+TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const TensorPlan> planned,
                      UnitRange units, std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload,
-                     const Limits& limits, const Clock& clock, std::optional<Preparation> preparation)
+                     const JobResources& resources, std::optional<Preparation> preparation)
     : request_(request),
       direction_(direction),
-      plan_(std::move(plan)),
+      planned_(std::move(planned)),
+      plan_(planned_, &planned_->plan),
       units_(units),
       upload_(std::move(upload)),
       spool_(std::move(spool)),
-      limits_(limits),
-      clock_(clock),
+      limits_(resources.limits),
+      clock_(resources.clock),
       begin_units_{units.begin, units.begin},
       results_end_unit_(units.begin) {
   if (upload_ != nullptr && request_.upload->resume) GoOnFrom(upload_->progress(), *request_.upload);
@@ -127,8 +125,15 @@ JobSegment TensorJob::OutputPart(const SegmentLayout& output) const {
   return PartOf(*plan_, output, UnitsOfPass(of_first_pass ? 0 : 1));
 }
 
-AcceptInfo TensorJob::Accept() const {
-  AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0, 0};
+std::shared_ptr<const SharedAccept> TensorJob::Accept() const {
+  const auto make = [this] { return std::make_shared<const SharedAccept>(MakeAccept()); };
+  const bool is_whole = units_.begin == 0 && units_.end == plan_->unit_count();
+  const bool is_shared = is_whole && upload_ == nullptr && given_ == ChannelArrays{};
+  return is_shared ? planned_->accept.Get(make) : make();
+}
+
+AcceptInfo TensorJob::MakeAccept() const {
+  AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0};
   for (const SegmentLayout& segment : InputsFromClient()) accept.inputs.push_back(InputPart(segment));
   for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(OutputPart(segment));
   accept.batch_elements =

@@ -27,9 +27,18 @@
 #include "server/session/run.h"
 #include "server/session/spool.h"
 #include "server/session/stream_job.h"
+#include "server/session/tensor_plan.h"
 #include "server/session/upload_store.h"
 
 namespace quantd::server {
+
+// What the tensors of a server share, which outlives them.
+struct JobResources {
+  const Limits& limits;
+  PlanCache& plans;
+  SpoolBudget& spool_budget;
+  const Clock& clock;
+};
 
 // Where uploads are kept, and whose a tensor's is.
 struct UploadAccess {
@@ -41,18 +50,17 @@ struct UploadAccess {
 // units whose input is complete become runs; the results of runs leave in the tensor's order.
 class TensorJob final : public StreamJob {
  public:
-  // Resolves, plans and reserves the spool. The errors are those of ResolveScheme, MakePlan, UnitsOf and
-  // SpoolBudget::Reserve, FAILED_PRECONDITION with reason UNIT_TOO_LARGE, and INVALID_ARGUMENT with reason
-  // STATISTIC_NEEDED for error metrics that would need the spooled scales. Without a store of uploads request.upload
+  // Plans and reserves the spool. The errors are those of CheckRequest, PlanCache, UnitsOf, CheckErrorMetrics and
+  // SpoolBudget::Reserve. Without a store of uploads request.upload
   // has no effect; with one the errors are also UploadStore's. What `preparation` makes takes the place of the
   // request's statistics, which must be of the same kinds, and nothing else is computed before; such a tensor, and one
   // with arrays of its channels, is not kept as an upload.
   static absl::StatusOr<std::unique_ptr<TensorJob>> Start(const TensorRequest& request, Direction direction,
-                                                          const Limits& limits, SpoolBudget& spool_budget,
-                                                          const Clock& clock, const UploadAccess& uploads = {},
+                                                          const JobResources& resources,
+                                                          const UploadAccess& uploads = {},
                                                           std::optional<Preparation> preparation = {});
 
-  AcceptInfo Accept() const override;
+  std::shared_ptr<const SharedAccept> Accept() const override;
   Priority priority() const override { return request_.priority; }
   DevicePolicy device_policy() const override { return request_.device_policy; }
   uint64_t window_bytes_min() const override;
@@ -94,10 +102,12 @@ class TensorJob final : public StreamJob {
   // Bytes of the inputs that belong to the whole tensor, one entry for each input of the first pass.
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;
 
-  TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const Plan> plan, UnitRange units,
-            std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload, const Limits& limits,
-            const Clock& clock, std::optional<Preparation> preparation);
+  TensorJob(const TensorRequest& request, Direction direction, std::shared_ptr<const TensorPlan> planned,
+            UnitRange units, std::shared_ptr<Spool> spool, std::shared_ptr<UploadStore::Lease> upload,
+            const JobResources& resources, std::optional<Preparation> preparation);
   void GoOnFrom(const UploadProgress& progress, const UploadReference& upload);
+
+  AcceptInfo MakeAccept() const;
 
   bool is_prepared() const { return !preparation_.has_value() || preparation_->over(); }
   void FinishPreparation();
@@ -131,7 +141,8 @@ class TensorJob final : public StreamJob {
 
   const TensorRequest request_;
   const Direction direction_;
-  std::shared_ptr<const Plan> plan_;  // another when it is prepared, with the same segments
+  const std::shared_ptr<const TensorPlan> planned_;
+  std::shared_ptr<const Plan> plan_;  // its plan; another when it is prepared, with the same segments
   const UnitRange units_;
   const std::shared_ptr<UploadStore::Lease> upload_;  // null without one
   const std::shared_ptr<Spool> spool_;                // keeps the lease, also for runs

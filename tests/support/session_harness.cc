@@ -205,8 +205,9 @@ void FakeIo::Write(ResponseFrame frame) {
   EXPECT_FALSE(write_pending) << "two writes at once";
   EXPECT_FALSE(finished.has_value()) << "a write after the end";
   write_pending = true;
-  SentFrame sent{frame.tensor_seq,     frame.accept, {},           frame.data_bytes,
-                 frame.consumed_bytes, frame.error,  frame.summary};
+  SentFrame sent{frame.tensor_seq,     {},          frame.window_bytes, {}, frame.data_bytes,
+                 frame.consumed_bytes, frame.error, frame.summary};
+  if (frame.accept != nullptr) sent.accept = frame.accept->info;
   uint64_t piece_bytes = 0;
   for (const server::OutputPiece& piece : frame.pieces) {
     sent.pieces.push_back({piece.segment, piece.offset, Bytes(piece.bytes.begin(), piece.bytes.end()), piece.crc32c});
@@ -234,6 +235,7 @@ void FakeIo::Abort() {
 SessionServer::SessionServer(SessionServerOptions given)
     : options(std::move(given)),
       cpu_backend(MakeCpuBackend()),
+      plans(options.limits),
       spool_budget({.directory = ::testing::TempDir(),
                     .bytes_max = options.limits.spool_bytes_max,
                     .bytes_per_stream_max = options.limits.spool_bytes_per_stream_max,
@@ -267,6 +269,7 @@ server::SessionEnvironment SessionServer::Environment(const server::Principal& p
           .limits = options.limits,
           .backend = options.backend == nullptr ? *cpu_backend : *options.backend,
           .arena = *arena,
+          .plans = plans,
           .spool_budget = spool_budget,
           .credit_budget = credit_budget,
           .load_budget = load_budget,

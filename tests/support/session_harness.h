@@ -67,6 +67,7 @@ struct SentPiece {
 struct SentFrame {
   uint64_t tensor_seq = 0;
   std::optional<server::AcceptInfo> accept;
+  uint64_t window_bytes = 0;
   std::vector<SentPiece> pieces;
   uint64_t data_bytes = 0;
   uint64_t consumed_bytes = 0;
@@ -136,6 +137,7 @@ class SessionServer {
   FakeClock clock;
   ManualExecutor executor;
   std::shared_ptr<server::SlotArena> arena;
+  server::PlanCache plans;
   server::SpoolBudget spool_budget;
   server::UploadStore uploads;  // of instance "here", epoch 7
   server::CreditBudget credit_budget;

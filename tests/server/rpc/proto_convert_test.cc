@@ -246,13 +246,13 @@ TYPED_TEST(ToByteBufferTest, EveryFieldArrives) {
   frame.tensor_seq = 5;
   frame.consumed_bytes = 1ull << 35;
   frame.pieces[0].crc32c = 0;
-  frame.accept =
+  frame.accept = std::make_shared<const SharedAccept>(
       AcceptInfo{{"nf4", {{"block_size", "64"}}, 1},
                  {{{"values", DataType::kFloat16, {2, 3}, 12, 128}, 0, 12}},
                  {{{"codes", DataType::kUint8, {3}, 3, 32}, 1, 2}, {{"scales", DataType::kFloat32, {1}, 4, 4}, 0, 4}},
                  64,
-                 640,
-                 8 << 20};
+                 640});
+  frame.window_bytes = 8 << 20;
   frame.summary = SummaryInfo{{{"codes", 3, 0xabcdu}, {"scales", 2, std::nullopt}},
                               1.5f,
                               -1.5f,

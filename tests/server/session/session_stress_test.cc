@@ -104,6 +104,7 @@ class SessionStress : public ::testing::Test {
             .limits = limits_,
             .backend = *backend_,
             .arena = *arena_,
+            .plans = plans_,
             .spool_budget = spool_budget_,
             .credit_budget = credit_budget_,
             .load_budget = load_budget_,
@@ -146,6 +147,7 @@ class SessionStress : public ::testing::Test {
   const Limits limits_{.slot_bytes = 1 << 20, .slots_max = 3, .slots_per_stream_max = 2, .window_bytes = 2 << 20};
   const RealClock clock_;
   const std::unique_ptr<Backend> backend_ = MakeCpuBackend();
+  PlanCache plans_{limits_};
   SpoolBudget spool_budget_{{.directory = ::testing::TempDir(),
                              .bytes_max = limits_.spool_bytes_max,
                              .bytes_per_stream_max = limits_.spool_bytes_per_stream_max,
@@ -191,6 +193,7 @@ class FairShares : public ::testing::Test {
             .limits = limits_,
             .backend = *backend_,
             .arena = *arena_,
+            .plans = plans_,
             .spool_budget = spool_budget_,
             .credit_budget = credit_budget_,
             .load_budget = load_budget_,
@@ -241,6 +244,7 @@ class FairShares : public ::testing::Test {
   const Limits limits_{.slot_bytes = 2 << 20, .slots_max = 16, .slots_per_stream_max = 8};
   const RealClock clock_;
   const std::unique_ptr<Backend> backend_ = MakeCpuBackend("scalar").value();  // slower than what feeds it
+  PlanCache plans_{limits_};
   SpoolBudget spool_budget_{{.directory = ::testing::TempDir()}};
   CreditBudget credit_budget_{limits_.windows_bytes_max};
   LoadBudget load_budget_{limits_, 1};

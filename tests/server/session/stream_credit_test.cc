@@ -110,7 +110,7 @@ TEST_P(StreamNarrowWindow, IsEnoughForEveryTensor) {
   TestStream stream(server);
   stream.Send(testing::HeaderFrame(1, request));
   stream.RunAll();
-  const AcceptInfo accept = stream.io.frames.at(0).accept.value();
+  const uint64_t window_bytes = stream.io.frames.at(0).window_bytes;
   testing::TensorInput input = QuantizeInput(request, values);
   if (param.direction == Direction::kDequantize) {
     const auto segments = testing::Expected(Direction::kQuantize, request, {{"values", values}});
@@ -119,7 +119,7 @@ TEST_P(StreamNarrowWindow, IsEnoughForEveryTensor) {
   uint64_t sent = 0;
   for (const testing::InputPart& part : input.parts) {
     for (uint64_t begin = 0; begin < part.bytes.size();) {
-      const uint64_t credit = stream.io.frames.back().consumed_bytes + accept.window_bytes - sent;
+      const uint64_t credit = stream.io.frames.back().consumed_bytes + window_bytes - sent;
       ASSERT_GT(credit, 0u) << "stuck at byte " << begin << " of " << part.segment << ", " << sent << " sent";
       const uint64_t end = begin + std::min<uint64_t>({credit, part.bytes.size() - begin, 1 << 20});
       const Bytes piece(part.bytes.begin() + static_cast<ptrdiff_t>(begin),

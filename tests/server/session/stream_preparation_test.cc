@@ -24,8 +24,9 @@ class StreamPreparation : public ::testing::Test {
   StreamPreparation() {
     SessionServerOptions options{.limits = testing::SmallLimits()};
     options.start_job = [this](const TensorRequest& request) {
-      return TensorJob::Start(request, Direction::kQuantize, server_->options.limits, server_->spool_budget,
-                              server_->clock, {}, preparation_);
+      return TensorJob::Start(request, Direction::kQuantize,
+                              {server_->options.limits, server_->plans, server_->spool_budget, server_->clock}, {},
+                              preparation_);
     };
     server_.emplace(std::move(options));
     stream_.emplace(*server_);

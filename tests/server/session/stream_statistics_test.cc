@@ -72,7 +72,7 @@ TEST_P(StreamStatistics, ATensorOfManyWindowsPassesWithAClientThatKeepsToItsCred
   TestStream stream(server);
   stream.Send(testing::HeaderFrame(1, request));
   stream.RunAll();
-  const uint64_t window_bytes = stream.io.frames.at(0).accept.value().window_bytes;
+  const uint64_t window_bytes = stream.io.frames.at(0).window_bytes;
   ASSERT_LT(window_bytes * 4, values.size());
   for (uint64_t sent = 0; sent < values.size();) {
     const uint64_t credit = stream.io.frames.back().consumed_bytes + window_bytes - sent;
