@@ -3,11 +3,10 @@
 #include <deque>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/grpc_status.h"
+#include "client/cpp/received_response.h"
 #include "kernels/base/status_macros.h"
-#include "proto/codec/grpc_frame.h"
 
 namespace quantd {
 namespace {
@@ -138,18 +137,14 @@ class PipelineStream {
   }
 
   absl::Status Take(const grpc::ByteBuffer& message) {
-    const absl::StatusOr<wire::ReceivedFrame> frame = wire::ReceivedFrame::Parse(message);
-    ResponseFields fields;
-    if (!frame.ok() || !fields.ParseFromString(frame->fields())) {
-      return absl::InternalError(absl::StrCat("The server broke the protocol: a response that cannot be read. ",
-                                              std::string(frame.status().message())));
-    }
+    ReceivedResponse response;
+    QUANTD_RETURN_IF_ERROR(response.Parse(message));
     InFlight& tensor = tensors_.At(0);
     if (!tensor.call.has_value()) {
       return absl::InternalError("The server broke the protocol: a response for a tensor that was not sent.");
     }
     TensorCall& call = *tensor.call;
-    absl::Status status = call.Receive(fields, frame->data(), tensor.sink);
+    absl::Status status = call.Receive(response.fields(), response.data(), tensor.sink);
     if (const auto& error = call.server_error(); error.has_value()) {
       if (error->status.code() == absl::StatusCode::kUnavailable) {
         refusal_ = *error;

@@ -2,11 +2,10 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/grpc_status.h"
+#include "client/cpp/received_response.h"
 #include "kernels/base/status_macros.h"
-#include "proto/codec/grpc_frame.h"
 
 namespace quantd {
 namespace {
@@ -82,13 +81,9 @@ class Exchange {
   }
 
   absl::Status Take(const grpc::ByteBuffer& message) {
-    const absl::StatusOr<wire::ReceivedFrame> frame = wire::ReceivedFrame::Parse(message);
-    ResponseFields fields;
-    if (!frame.ok() || !fields.ParseFromString(frame->fields())) {
-      return absl::InternalError(absl::StrCat("The server broke the protocol: a response that cannot be read. ",
-                                              std::string(frame.status().message())));
-    }
-    QUANTD_RETURN_IF_ERROR(call_.Receive(fields, frame->data(), sink_));
+    ReceivedResponse response;
+    QUANTD_RETURN_IF_ERROR(response.Parse(message));
+    QUANTD_RETURN_IF_ERROR(call_.Receive(response.fields(), response.data(), sink_));
     if (options_.progress) options_.progress(call_.consumed_bytes(), call_.total_bytes());
     return absl::OkStatus();
   }

@@ -9,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "kernels/base/status_macros.h"
+#include "proto/codec/fields_memory.h"
 #include "proto/codec/grpc_frame.h"
 #include "server/rpc/grpc_status.h"
 
@@ -166,7 +167,8 @@ grpc::Slice ToSlice(const OutputPiece& piece, bool copied) {
 
 absl::StatusOr<RequestFrame> ToRequestFrame(const grpc::ByteBuffer& buffer) {
   QUANTD_ASSIGN_OR_RETURN(auto parsed, wire::ReceivedFrame::Parse(buffer));
-  v1::QuantizeRequest fields;
+  wire::FieldsMemory memory;
+  auto& fields = memory.Make<v1::QuantizeRequest>();
   if (!fields.ParseFromString(parsed.fields())) {
     return InvalidArgument(reason::kMalformedFrame,
                            "a frame is no quantd.v1 request. Check that client and server use the same .proto files.");
@@ -193,7 +195,8 @@ absl::StatusOr<RequestFrame> ToRequestFrame(const grpc::ByteBuffer& buffer) {
 }
 
 grpc::ByteBuffer ToByteBuffer(const ResponseFrame& frame, const AcceptConstants& constants) {
-  v1::QuantizeResponse fields;
+  wire::FieldsMemory memory;
+  auto& fields = memory.Make<v1::QuantizeResponse>();
   fields.set_tensor_seq(frame.tensor_seq);
   fields.set_consumed_bytes(frame.consumed_bytes);
   if (!frame.error.ok()) *fields.mutable_error() = ToRpcStatus(frame.error);

@@ -133,8 +133,6 @@ struct JobSegment {
   SegmentLayout layout;
   uint64_t begin_bytes = 0;
   uint64_t end_bytes = 0;
-
-  uint64_t bytes() const { return end_bytes - begin_bytes; }
 };
 
 // quantd.v1.Accept, less what is the same for every tensor of a server, and the window.

@@ -30,17 +30,11 @@ uint64_t FirstUnitWithout(const Plan& plan, const Pass& pass, const std::map<std
   return unit;
 }
 
-std::string NamesOf(const std::vector<SegmentLayout>& segments) {
-  std::string names;
-  for (const SegmentLayout& segment : segments) names += (names.empty() ? "" : ", ") + segment.name;
-  return names;
-}
-
 // Of a per-unit segment what the units own, of another one all.
-JobSegment PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange units) {
-  if (segment.whole_tensor()) return {segment, 0, segment.bytes};
+SegmentPart PartOf(const Plan& plan, const SegmentLayout& segment, UnitRange units) {
+  if (segment.whole_tensor()) return {0, segment.bytes};
   const auto [begin, end] = plan.BytesOf(segment, units.begin, units.end);
-  return {segment, begin, end};
+  return {begin, end};
 }
 
 }  // namespace
@@ -99,12 +93,12 @@ TensorJob::TensorJob(const TensorRequest& request, Direction direction, std::sha
   }
   if (direction_ == Direction::kQuantize && InLastPass()) parameters_ = ParametersOf(*plan_, {}, 0);
   for (const SegmentLayout& input : pass().inputs) {
-    const JobSegment part = InputPart(input);
+    const SegmentPart part = InputPart(input);
     input_ends_.push_back(IsGiven(input) ? part.end_bytes : part.begin_bytes);
     whole_tensor_inputs_->emplace_back(input.whole_tensor() ? input.bytes : 0);
   }
   batch_units_max_ = UnitsThatFit(pass(), units_.end - units_.begin, limits_.slot_bytes);
-  for (const SegmentLayout& output : plan_->WireOutputs()) summary_.outputs.push_back({output.name, 0, std::nullopt});
+  for (const SegmentLayout& output : planned_->outputs) summary_.outputs.push_back({output.name, 0, std::nullopt});
 }
 
 // The client sends again what it lacks results of, and no more. The second pass is not interrupted where errors are
@@ -118,9 +112,9 @@ void TensorJob::GoOnFrom(const UploadProgress& progress, const UploadReference& 
   begin_units_[1] = FirstUnitWithout(*plan_, plan_->passes[1], upload.received_bytes);
 }
 
-JobSegment TensorJob::InputPart(const SegmentLayout& input) const { return PartOf(*plan_, input, UnitsOfPass(0)); }
+SegmentPart TensorJob::InputPart(const SegmentLayout& input) const { return PartOf(*plan_, input, UnitsOfPass(0)); }
 
-JobSegment TensorJob::OutputPart(const SegmentLayout& output) const {
+SegmentPart TensorJob::OutputPart(const SegmentLayout& output) const {
   const bool of_first_pass = FindSegment(plan_->passes[0].outputs, output.name) != nullptr;
   return PartOf(*plan_, output, UnitsOfPass(of_first_pass ? 0 : 1));
 }
@@ -134,8 +128,14 @@ std::shared_ptr<const SharedAccept> TensorJob::Accept() const {
 
 AcceptInfo TensorJob::MakeAccept() const {
   AcceptInfo accept{FullyResolved(plan_->scheme), {}, {}, plan_->unit_elements, 0};
-  for (const SegmentLayout& segment : InputsFromClient()) accept.inputs.push_back(InputPart(segment));
-  for (const SegmentLayout& segment : plan_->WireOutputs()) accept.outputs.push_back(OutputPart(segment));
+  for (const SegmentLayout& segment : planned_->inputs) {
+    const auto [begin_bytes, end_bytes] = InputPart(segment);
+    if (!IsGiven(segment)) accept.inputs.push_back({segment, begin_bytes, end_bytes});
+  }
+  for (const SegmentLayout& segment : planned_->outputs) {
+    const auto [begin_bytes, end_bytes] = OutputPart(segment);
+    accept.outputs.push_back({segment, begin_bytes, end_bytes});
+  }
   accept.batch_elements =
       std::max<uint64_t>(1, UnitsThatFit(plan_->passes[0], units_.end - units_.begin, limits_.slot_bytes)) *
       plan_->unit_elements;
@@ -163,13 +163,15 @@ uint64_t TensorJob::window_bytes_min() const {
 
 uint64_t TensorJob::input_bytes() const {
   uint64_t bytes = 0;
-  for (const SegmentLayout& input : InputsFromClient()) bytes += InputPart(input).bytes();
+  for (const SegmentLayout& input : planned_->inputs) {
+    if (!IsGiven(input)) bytes += InputPart(input).bytes();
+  }
   return bytes;
 }
 
 uint64_t TensorJob::output_bytes() const {
   uint64_t bytes = 0;
-  for (const SegmentLayout& output : plan_->WireOutputs()) bytes += OutputPart(output).bytes();
+  for (const SegmentLayout& output : planned_->outputs) bytes += OutputPart(output).bytes();
   return bytes;
 }
 
@@ -185,10 +187,12 @@ bool TensorJob::IsGiven(const SegmentLayout& input) const {
          (given_.importance && input.name == kImportanceSegment);
 }
 
-std::vector<SegmentLayout> TensorJob::InputsFromClient() const {
-  std::vector<SegmentLayout> inputs = plan_->WireInputs();
-  std::erase_if(inputs, [this](const SegmentLayout& input) { return IsGiven(input); });
-  return inputs;
+std::string TensorJob::NamesOfInputs() const {
+  std::string names;
+  for (const SegmentLayout& input : planned_->inputs) {
+    if (!IsGiven(input)) names += (names.empty() ? "" : ", ") + input.name;
+  }
+  return names;
 }
 
 void TensorJob::FinishPreparation() {
@@ -237,7 +241,7 @@ absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
                                   [&](const auto& input) { return input.name == piece.segment && !IsGiven(input); });
   if (found == inputs.end()) {
     return InvalidArgument(reason::kUnknownSegment, "there is no input segment \"" + piece.segment.substr(0, 64) +
-                                                        "\" in this tensor. Send " + NamesOf(InputsFromClient()) + ".");
+                                                        "\" in this tensor. Send " + NamesOfInputs() + ".");
   }
   const size_t input = static_cast<size_t>(found - inputs.begin());
   if (cursor.piece_bytes_taken() == 0) {
@@ -293,13 +297,14 @@ absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
 
 absl::Status TensorJob::CheckInputComplete() const {
   for (size_t i = 0; i < input_ends_.size(); ++i) {
-    const JobSegment part = InputPart(plan_->passes[0].inputs[i]);
+    const SegmentLayout& input = plan_->passes[0].inputs[i];
+    const SegmentPart part = InputPart(input);
     if (input_ends_[i] == part.end_bytes) continue;
     return InvalidArgument(reason::kIncompleteTensor,
-                           "the tensor ended at byte " + std::to_string(input_ends_[i]) + " of \"" + part.layout.name +
+                           "the tensor ended at byte " + std::to_string(input_ends_[i]) + " of \"" + input.name +
                                "\", which has " + std::to_string(part.end_bytes) +
                                ". Check dtype, shape and range in the header.",
-                           {{"segment", part.layout.name},
+                           {{"segment", input.name},
                             {"expected_end", std::to_string(part.end_bytes)},
                             {"end", std::to_string(input_ends_[i])}});
   }

@@ -46,6 +46,14 @@ struct UploadAccess {
   Principal principal;
 };
 
+// What a job has of a segment.
+struct SegmentPart {
+  uint64_t begin_bytes = 0;
+  uint64_t end_bytes = 0;
+
+  uint64_t bytes() const { return end_bytes - begin_bytes; }
+};
+
 // Cuts the tensor into batches of whole units, one batch to a region of a slot. Input bytes go into the open batch;
 // units whose input is complete become runs; the results of runs leave in the tensor's order.
 class TensorJob final : public StreamJob {
@@ -113,13 +121,13 @@ class TensorJob final : public StreamJob {
   void FinishPreparation();
   void GiveArray(std::string_view segment, const std::vector<float>& channels);
   bool IsGiven(const SegmentLayout& input) const;
-  std::vector<SegmentLayout> InputsFromClient() const;
+  std::string NamesOfInputs() const;
 
   const Pass& pass() const { return plan_->passes[pass_index_]; }
   // What this job makes in a pass: all units, less what a resumed upload has behind it.
   UnitRange UnitsOfPass(size_t pass) const { return {begin_units_[pass], units_.end}; }
-  JobSegment InputPart(const SegmentLayout& input) const;
-  JobSegment OutputPart(const SegmentLayout& output) const;
+  SegmentPart InputPart(const SegmentLayout& input) const;
+  SegmentPart OutputPart(const SegmentLayout& output) const;
   absl::Status TakePiece(FrameCursor& cursor);
   absl::Status FillBatch(FrameCursor& cursor, size_t input);
   absl::Status CheckInputComplete() const;

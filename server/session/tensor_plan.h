@@ -19,9 +19,11 @@ namespace quantd::server {
 
 // What is known of a tensor before its first byte. Shared by tensors, and safe from any thread.
 struct TensorPlan {
-  explicit TensorPlan(Plan made) : plan(std::move(made)) {}
+  explicit TensorPlan(Plan made) : plan(std::move(made)), inputs(plan.WireInputs()), outputs(plan.WireOutputs()) {}
 
   const Plan plan;
+  const std::vector<SegmentLayout> inputs;   // that travel
+  const std::vector<SegmentLayout> outputs;  // that travel
   // Of a job that makes all of the tensor from what its client sends.
   Once<std::shared_ptr<const SharedAccept>> accept;
 };

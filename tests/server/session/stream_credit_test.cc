@@ -110,6 +110,7 @@ TEST_P(StreamNarrowWindow, IsEnoughForEveryTensor) {
   TestStream stream(server);
   stream.Send(testing::HeaderFrame(1, request));
   stream.RunAll();
+  const AcceptInfo accept = stream.io.frames.at(0).accept.value();
   const uint64_t window_bytes = stream.io.frames.at(0).window_bytes;
   testing::TensorInput input = QuantizeInput(request, values);
   if (param.direction == Direction::kDequantize) {

@@ -44,7 +44,7 @@ class UploadingClient {
     request_.upload->server_instance = "here";
     request_.upload->epoch = 7;
     const JobSegment& input = output.accept->inputs.at(0);
-    sent_bytes_ += input.bytes();
+    sent_bytes_ += input.end_bytes - input.begin_bytes;
     begin_bytes_ = input.begin_bytes;
     const Bytes rest(values_.begin() + static_cast<ptrdiff_t>(begin_bytes_), values_.end());
     auto frames = Frames(1, {request_, {{"values", begin_bytes_, rest}}}, 300'000);
