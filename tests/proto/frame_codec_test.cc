@@ -167,6 +167,32 @@ TYPED_TEST(FrameCodec, EncodesTheBytesOfTheGeneratedCode) {
   }
 }
 
+TYPED_TEST(FrameCodec, TakesFieldsThatAreSerializedAlready) {
+  Random random(4);
+  for (int round = 0; round < 100; ++round) {
+    const TypeParam message = RandomFrame<TypeParam>(random);
+    TypeParam some, others = message;
+    some.set_tensor_seq(message.tensor_seq());
+    others.clear_tensor_seq();
+    others.clear_data();
+    TypeParam parsed;
+    ASSERT_TRUE(
+        parsed.ParseFromString(EncodeHead(some, message.data().size(), others.SerializeAsString()) + message.data()));
+    EXPECT_EQ(parsed.SerializeAsString(), message.SerializeAsString());
+  }
+}
+
+TEST(EncodeMessageField, PutsThePartsIntoOneMessage) {
+  v1::Accept some, others;
+  some.set_window_bytes(1 << 20);
+  others.set_server_instance(std::string(300, 'i'));
+  v1::QuantizeResponse response;
+  ASSERT_TRUE(response.ParseFromString(EncodeMessageField(v1::QuantizeResponse::kAcceptFieldNumber,
+                                                          {some.SerializeAsString(), others.SerializeAsString()})));
+  EXPECT_EQ(response.accept().window_bytes(), 1u << 20);
+  EXPECT_EQ(response.accept().server_instance(), std::string(300, 'i'));
+}
+
 TYPED_TEST(FrameCodec, SplitsWhatTheGeneratedCodeEncodesAtAnySliceBoundaries) {
   Random random(2);
   for (int round = 0; round < 500; ++round) {

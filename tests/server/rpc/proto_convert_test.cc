@@ -317,6 +317,19 @@ TYPED_TEST(ToByteBufferTest, EveryFieldArrives) {
   EXPECT_EQ(summary.device(), "cpu");
 }
 
+TYPED_TEST(ToByteBufferTest, AnAcceptThatTensorsShareHasTheWindowOfEach) {
+  ResponseFrame first, second;
+  first.accept = second.accept = std::make_shared<const SharedAccept>(AcceptInfo{{"nf4", {}, 1}, {}, {}, 64, 640});
+  first.window_bytes = 1 << 20;
+  second.window_bytes = 2 << 20;
+  for (const ResponseFrame& frame : {first, second, first}) {
+    const v1::Accept accept = Parsed<TypeParam>(ToByteBuffer(frame, kConstants)).accept();
+    EXPECT_EQ(accept.window_bytes(), frame.window_bytes);
+    EXPECT_EQ(accept.batch_elements(), 640u);
+    EXPECT_EQ(accept.server_instance(), "instance");
+  }
+}
+
 TYPED_TEST(ToByteBufferTest, AnErrorIsAnRpcStatusWithItsReason) {
   ResponseFrame frame{.tensor_seq = 3, .error = InvalidArgument(reason::kInvalidShape, "why")};
   const auto message = Parsed<TypeParam>(ToByteBuffer(frame, kConstants));
