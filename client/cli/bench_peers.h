@@ -11,8 +11,8 @@
 
 namespace quantd::cli {
 
-// A server that answers every message with one of a fixed size and computes nothing, on this machine, over TCP. Safe
-// from any thread; every call has a connection or a stream of its own.
+// A server in another process that answers every message with one of a fixed size and computes nothing, on this
+// machine, over TCP. Safe from any thread; every call has a connection or a stream of its own.
 class EchoBaseline {
  public:
   virtual ~EchoBaseline() = default;

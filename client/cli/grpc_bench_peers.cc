@@ -1,10 +1,12 @@
 #include "client/cli/grpc_bench_peers.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
+#include "client/cli/bench_servers.h"
 #include "client/cli/connect.h"
-#include "client/cli/echo_server.h"
-#include "client/cli/embedded_server.h"
+#include "client/cli/echo_client.h"
 #include "client/cli/exit_code.h"
 #include "kernels/base/status_macros.h"
 
@@ -13,8 +15,8 @@ namespace {
 
 class GrpcBenchPeers final : public BenchPeers {
  public:
-  GrpcBenchPeers(std::string address, std::unique_ptr<EmbeddedServer> embedded)
-      : embedded_(std::move(embedded)), address_(std::move(address)) {}
+  GrpcBenchPeers(std::unique_ptr<BenchServers> servers, std::string address)
+      : servers_(std::move(servers)), address_(std::move(address)) {}
 
   absl::StatusOr<std::unique_ptr<Client>> NewClient(uint32_t connections_max) override {
     ClientOptions options;
@@ -28,23 +30,30 @@ class GrpcBenchPeers final : public BenchPeers {
     return Connect({.address = "", .cpu_target = "scalar"});
   }
   absl::StatusOr<std::unique_ptr<EchoBaseline>> StartEcho(const EchoSettings& settings) override {
-    return StartEchoServer(settings);
+    QUANTD_ASSIGN_OR_RETURN(const std::string address, servers_->StartEcho(settings));
+    return MakeEchoClient(address, settings);
   }
 
  private:
-  const std::unique_ptr<EmbeddedServer> embedded_;  // null: the server is somebody else's
-  const std::string address_;
+  const std::unique_ptr<BenchServers> servers_;
+  const std::string address_;  // of the quantd that is measured
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<BenchPeers>> MakeBenchPeers(const ServerChoice& server) {
-  if (!server.address.empty()) return std::make_unique<GrpcBenchPeers>(server.address, nullptr);
-  auto embedded = EmbeddedServer::Start(server.cpu_target, EmbeddedServer::Reach::kLoopback);
-  if (absl::IsInvalidArgument(embedded.status())) return WithExitCode(embedded.status(), ExitCode::kUsage);
-  QUANTD_RETURN_IF_ERROR(embedded.status());
-  std::string address = (*embedded)->address();
-  return std::make_unique<GrpcBenchPeers>(std::move(address), *std::move(embedded));
+  std::error_code error;
+  const std::filesystem::path executable = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return absl::InternalError("where this program lies cannot be read in /proc: " + error.message());
+  QUANTD_ASSIGN_OR_RETURN(auto servers, BenchServers::Start(executable));
+  std::string address = server.address;
+  if (address.empty()) {
+    auto started = servers->StartQuantd(server.cpu_target);
+    if (absl::IsInvalidArgument(started.status())) return WithExitCode(started.status(), ExitCode::kUsage);
+    QUANTD_RETURN_IF_ERROR(started.status());
+    address = *std::move(started);
+  }
+  return std::make_unique<GrpcBenchPeers>(std::move(servers), std::move(address));
 }
 
 }  // namespace quantd::cli

@@ -9,8 +9,8 @@
 
 namespace quantd::cli {
 
-// The server at its address; without one, a server in this process that is reached over TCP like any other. A usage
-// error as Connect's.
+// The server at its address; without one, a server in a process that this program starts of itself, which then needs
+// ServeBench. The echoes are in such a process either way. A usage error as Connect's.
 absl::StatusOr<std::unique_ptr<BenchPeers>> MakeBenchPeers(const ServerChoice& server);
 
 }  // namespace quantd::cli

@@ -5,11 +5,13 @@
 #include <iostream>
 #include <string>
 
+#include "client/cli/bench_servers.h"
 #include "client/cli/connect.h"
 #include "client/cli/grpc_bench_peers.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/run_command_line.h"
 #include "server/lifecycle/lock_tuning.h"
+#include "server/worker/child_process.h"
 
 namespace {
 
@@ -20,10 +22,18 @@ quantd::cli::ServerChoice AsToldByEnvironment(quantd::cli::ServerChoice server) 
   return server;
 }
 
+// What `bench` starts.
+int ServeBench() {
+  const absl::Status status = quantd::cli::ServeBench(quantd::server::kChildSocket);
+  if (!status.ok()) std::cerr << "quantctl: " << status.message() << "\n";
+  return static_cast<int>(status.ok() ? quantd::cli::ExitCode::kOk : quantd::cli::ExitCode::kUsage);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   quantd::server::SkipLockCycleChecks();
+  if (argc == 2 && std::string(argv[1]) == quantd::cli::kServeBenchArgument) return ServeBench();
   static quantd::CancelToken cancel;  // signal handlers need it to the very end
   quantd::cli::CancelOnSignals(cancel);
   const quantd::RealClock clock;
