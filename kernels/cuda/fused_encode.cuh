@@ -52,7 +52,6 @@ class FusedEncoder {
       reinterpret_cast<uint8_t*>(tensor_.stored)[run] = static_cast<uint8_t>(scale.stored);
     }
     if constexpr (kHasZero) {
-      if (tensor_.zeros != nullptr) tensor_.zeros[run] = scale.zero;
       if (tensor_.zero_points != nullptr) tensor_.zero_points[run] = static_cast<int8_t>(scale.zero);
     }
   }
