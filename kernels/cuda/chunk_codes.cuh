@@ -52,7 +52,7 @@ class Quotients {
     return corrected;
   }
 
-  // What Quotients rounds to before a zero point is added; see ZeroPointChunkCodec.
+  // Their sum with `grid`; see ZeroPointChunkCodec.
   __device__ float Coarse(float value, float grid) const { return __fmaf_rn(value, reciprocal_, grid); }
   __device__ float zero() const { return zero_; }
 
@@ -319,54 +319,37 @@ class IntegerChunkCodec {
 
 // Integers with a zero point, which have all codes of their bits: they are limited two at a time, after rounding.
 //
-// A quotient of two floats of at most 11 significant bits is half an integer, or at least 2^-12 beside it: the
-// difference of the value and so many scales is a multiple of half the last bit of one of them. Where it decides on a
-// code it is below 2^9, and its product with the rounded reciprocal at most 2^-15 beside it. So one rounding to the
-// multiples of 2^-13 makes halves exact and takes nothing to the other side of them, and a second one, of the sum with
-// the zero point, rounds as an exact quotient's.
-template <class Format>
+// kShortScales: 16-bit values, divided by scales of 16 bits. A quotient of two such floats is half an integer, or at
+// least 2^-12 beside it: the difference of the value and so many scales is a multiple of half the last bit of one of
+// them. Where it decides on a code it is below 2^9, and its product with the rounded reciprocal at most 2^-15 beside
+// it. So one rounding to multiples of 2^-13 makes halves exact and takes nothing to the other side of them, and a
+// second one, of the sum with the zero point, rounds as an exact quotient's.
+template <class Format, bool kShortScales>
 class ZeroPointChunkCodec {
-  using AllQuotients = Quotients<Transform::kDivideAddZero, 0>;
-
  public:
   static constexpr int kPower = 0;
   static constexpr bool kHasTable = false;
   static constexpr bool kHasSignAddend = false;
 
-  __device__ explicit ZeroPointChunkCodec(const FusedRules& rules)
-      : code_xor_(rules.code_xor * kRepeated),
-        has_short_scales_(rules.method != ScaleMethod::kNone && rules.rounding != DataType::kFloat32) {}
+  __device__ explicit ZeroPointChunkCodec(const FusedRules& rules) : code_xor_(rules.code_xor * kRepeated) {}
   __device__ static bool IsUsual(const FusedRules& rules, float) {
     return rules.lowest == -kHalf && rules.highest == kHalf - 1;
   }
 
   template <class Values>
-  __device__ void Encode(const Chunk<Values>& chunk, const AllQuotients& quotients, float,
+  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kDivideAddZero, 0>& quotients, float,
                          uint32_t (&words)[kChunkWords<Format>]) const {
-    if (sizeof(typename Values::Bits) == 2 && has_short_scales_) {
-      const float addend = kMagic - kGrid + quotients.zero();
-      EncodeRounded([&](int i) { return quotients.Coarse(chunk[i], kGrid) + addend; }, words);
-    } else {
-      EncodeRounded([&](int i) { return quotients(chunk[i]) + kMagic; }, words);
-    }
-  }
-
- private:
-  static constexpr float kHalf = static_cast<float>(1 << (Format::kBits - 1));
-  static constexpr int kPerWord = 32 / Format::kBits;
-  static constexpr uint32_t kRepeated = Format::kBits == 8 ? 0x01010101u : 0x11111111u;
-  // Rounds to an integer above the lowest code, of which the low bits hold 16.
-  static constexpr float kMagic = 0x1.8p23f + kHalf;
-  // Rounds to a multiple of 2^-13.
-  static constexpr float kGrid = 0x1.8p10f;
-
-  // rounded(i): the code of value i as the low bits of its sum with kMagic.
-  template <class Rounded>
-  __device__ void EncodeRounded(const Rounded& rounded, uint32_t (&words)[kChunkWords<Format>]) const {
     constexpr uint32_t kHighest = static_cast<uint32_t>(2 * kHalf - 1) * 0x00010001u;
+    // Rounds to an integer above the lowest code, of which the low bits hold 16.
+    constexpr float kMagic = 0x1.8p23f + kHalf;
+    constexpr float kGrid = 0x1.8p10f;  // rounds to a multiple of 2^-13
+    const float addend = kShortScales ? kMagic - kGrid + quotients.zero() : kMagic;
 #pragma unroll
     for (int w = 0; w < kChunkWords<Format>; ++w) {
-      const auto code = [&](int i) { return __float_as_uint(rounded(w * kPerWord + i)); };
+      const auto code = [&](int i) {
+        const float value = chunk[w * kPerWord + i];
+        return __float_as_uint((kShortScales ? quotients.Coarse(value, kGrid) : quotients(value)) + addend);
+      };
       uint32_t word = 0;
 #pragma unroll
       for (int i = 0; i < kPerWord / 2; ++i) {
@@ -377,16 +360,20 @@ class ZeroPointChunkCodec {
     }
   }
 
+ private:
+  static constexpr float kHalf = static_cast<float>(1 << (Format::kBits - 1));
+  static constexpr int kPerWord = 32 / Format::kBits;
+  static constexpr uint32_t kRepeated = Format::kBits == 8 ? 0x01010101u : 0x11111111u;
+
   uint32_t code_xor_;
-  bool has_short_scales_;
 };
 template <>
-class ChunkCodec<Transform::kDivideAddZero, Int4> : public ZeroPointChunkCodec<Int4> {
-  using ZeroPointChunkCodec<Int4>::ZeroPointChunkCodec;
+class ChunkCodec<Transform::kDivideAddZero, Int4> : public ZeroPointChunkCodec<Int4, false> {
+  using ZeroPointChunkCodec<Int4, false>::ZeroPointChunkCodec;
 };
 template <>
-class ChunkCodec<Transform::kDivideAddZero, Int8> : public ZeroPointChunkCodec<Int8> {
-  using ZeroPointChunkCodec<Int8>::ZeroPointChunkCodec;
+class ChunkCodec<Transform::kDivideAddZero, Int8> : public ZeroPointChunkCodec<Int8, false> {
+  using ZeroPointChunkCodec<Int8, false>::ZeroPointChunkCodec;
 };
 template <Transform kTransform>
 class ChunkCodec<kTransform, Int4> : public IntegerChunkCodec<kTransform, Int4> {

@@ -321,7 +321,8 @@ class BatchLauncher {
                              .scale = TensorScale().factor,
                              .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
                              .global_scale = parameters_.global_scale,
-                             .nested_offset = batch_.parameters.offset}});
+                             .nested_offset = batch_.parameters.offset},
+                  .policy = batch_.policy});
     return geometry.elements;
   }
 

@@ -191,6 +191,7 @@ struct DeviceFusedDecodeJob {
   RunGeometry runs;
   FusedDecodeRules rules;
   FusedDecodeTensor tensor;
+  LaunchPolicy policy;
 };
 using FusedDecodeLaunch = void (*)(std::span<const DeviceFusedDecodeJob> jobs, cudaStream_t stream);
 

@@ -245,10 +245,10 @@ struct FusedDecodeLauncher {
       chunks_max = chunks_max < chunk_count ? chunk_count : chunks_max;
     }
     if (chunks_max == 0) return;
+    const uint32_t shared_bytes = sizeof(typename Values::Bits) == 4 ? jobs[0].policy.wide_decode_bytes : 0;
     // A thread for each chunk.
-    DecodeChunks<kRestore, Format, Values>
-        <<<GridOf((chunks_max + kBlockThreads - 1) / kBlockThreads, jobs.size()), kBlockThreads, 0, stream>>>(
-            rules, tensors, geometry);
+    DecodeChunks<kRestore, Format, Values><<<GridOf((chunks_max + kBlockThreads - 1) / kBlockThreads, jobs.size()),
+                                             kBlockThreads, shared_bytes, stream>>>(rules, tensors, geometry);
   }
 };
 template <class Format, class Values>

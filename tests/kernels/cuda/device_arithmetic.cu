@@ -31,7 +31,7 @@ __global__ void CountWrongQuotients(uint32_t begin, uint32_t end, float divisor,
 // A thread has sixteen neighbours of the values, and a scale.
 template <class Format, class Values, class Scale>
 __global__ void CountWrongZeroPointCodes(FusedRules rules, unsigned long long* wrong) {
-  using Codec = ChunkCodec<Transform::kDivideAddZero, Format>;
+  using Codec = ZeroPointChunkCodec<Format, true>;
   constexpr int kZeroStep = Format::kBits == 8 ? 15 : 1;
   const auto thread = static_cast<uint32_t>(ThreadIndex());
   const uint32_t first = thread % 4096 * kChunkElements;
@@ -47,6 +47,7 @@ __global__ void CountWrongZeroPointCodes(FusedRules rules, unsigned long long* w
     uint32_t words[kChunkWords<Format>];
     codec.Encode(chunk, quotients, 0, words);
     uint32_t count = 0;
+#pragma unroll
     for (int i = 0; i < static_cast<int>(kChunkElements); ++i) {
       const float value = chunk[i];
       const uint32_t code = words[i * Format::kBits / 32] >> (i * Format::kBits % 32) & ((1u << Format::kBits) - 1);
