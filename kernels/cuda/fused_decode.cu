@@ -230,6 +230,9 @@ __global__ void __launch_bounds__(kBlockThreads)
   decoder.Store(decoder.Load(geometry));
 }
 
+// Of a multiprocessor, as registers allow.
+inline constexpr uint32_t kBlocksAtOnce = 8;
+
 template <Restore kRestore, class Format, class Values>
 struct FusedDecodeLauncher {
   static void Run(std::span<const DeviceFusedDecodeJob> jobs, cudaStream_t stream) {
@@ -245,10 +248,13 @@ struct FusedDecodeLauncher {
       chunks_max = chunks_max < chunk_count ? chunk_count : chunks_max;
     }
     if (chunks_max == 0) return;
-    const uint32_t shared_bytes = sizeof(typename Values::Bits) == 4 ? jobs[0].policy.wide_decode_bytes : 0;
     // A thread for each chunk.
-    DecodeChunks<kRestore, Format, Values><<<GridOf((chunks_max + kBlockThreads - 1) / kBlockThreads, jobs.size()),
-                                             kBlockThreads, shared_bytes, stream>>>(rules, tensors, geometry);
+    const uint64_t blocks = (chunks_max + kBlockThreads - 1) / kBlockThreads;
+    const LaunchPolicy& policy = jobs[0].policy;
+    const bool are_many = blocks * jobs.size() > uint64_t{kBlocksAtOnce} * policy.multiprocessors;
+    const uint32_t shared_bytes = sizeof(typename Values::Bits) == 4 && are_many ? policy.wide_decode_bytes : 0;
+    DecodeChunks<kRestore, Format, Values>
+        <<<GridOf(blocks, jobs.size()), kBlockThreads, shared_bytes, stream>>>(rules, tensors, geometry);
   }
 };
 template <class Format, class Values>

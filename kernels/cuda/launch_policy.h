@@ -13,7 +13,7 @@ struct LaunchPolicy {
   // From so many chunks on a CTA fetches a second turn while it works on the first; of fewer there are not enough CTAs
   // to keep all multiprocessors busy.
   uint64_t two_turns_chunks;
-  // Of shared memory that nobody uses, for each CTA that decodes to 32-bit values: it limits how many of them a
+  // Of shared memory that nobody uses, for each of many CTAs that decode to 32-bit values: it limits how many of them a
   // multiprocessor has, because more write to more places of memory at once and are slower.
   uint32_t wide_decode_bytes;
 
