@@ -52,6 +52,10 @@ class Quotients {
     return corrected;
   }
 
+  // Their sum with `grid`; see ZeroPointChunkCodec.
+  __device__ float Coarse(float value, float grid) const { return __fmaf_rn(value, reciprocal_, grid); }
+  __device__ float zero() const { return zero_; }
+
   // Those that lane `lane` has. All lanes of the warp together.
   __device__ Quotients OfLane(uint32_t lane) const {
     Quotients others = *this;
@@ -312,8 +316,15 @@ class IntegerChunkCodec {
   float highest_;
   uint32_t code_xor_;
 };
+
 // Integers with a zero point, which have all codes of their bits: they are limited two at a time, after rounding.
-template <class Format>
+//
+// kShortScales: 16-bit values, divided by scales of 16 bits. A quotient of two such floats is half an integer, or at
+// least 2^-12 beside it: the difference of the value and so many scales is a multiple of half the last bit of one of
+// them. Where it decides on a code it is below 2^9, and its product with the rounded reciprocal at most 2^-15 beside
+// it. So one rounding to multiples of 2^-13 makes halves exact and takes nothing to the other side of them, and a
+// second one, of the sum with the zero point, rounds as an exact quotient's.
+template <class Format, bool kShortScales>
 class ZeroPointChunkCodec {
  public:
   static constexpr int kPower = 0;
@@ -326,14 +337,18 @@ class ZeroPointChunkCodec {
   }
 
   template <class Values>
-  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kDivideAddZero, kPower>& quotients,
-                         float, uint32_t (&words)[kChunkWords<Format>]) const {
+  __device__ void Encode(const Chunk<Values>& chunk, const Quotients<Transform::kDivideAddZero, 0>& quotients, float,
+                         uint32_t (&words)[kChunkWords<Format>]) const {
     constexpr uint32_t kHighest = static_cast<uint32_t>(2 * kHalf - 1) * 0x00010001u;
+    // Rounds to an integer above the lowest code, of which the low bits hold 16.
+    constexpr float kMagic = 0x1.8p23f + kHalf;
+    constexpr float kGrid = 0x1.8p10f;  // rounds to a multiple of 2^-13
+    const float addend = kShortScales ? kMagic - kGrid + quotients.zero() : kMagic;
 #pragma unroll
     for (int w = 0; w < kChunkWords<Format>; ++w) {
-      // Rounds to an integer above the lowest code, of which the low bits hold 16.
       const auto code = [&](int i) {
-        return __float_as_uint(quotients(chunk[w * kPerWord + i]) + (0x1.8p23f + kHalf));
+        const float value = chunk[w * kPerWord + i];
+        return __float_as_uint((kShortScales ? quotients.Coarse(value, kGrid) : quotients(value)) + addend);
       };
       uint32_t word = 0;
 #pragma unroll
@@ -353,12 +368,12 @@ class ZeroPointChunkCodec {
   uint32_t code_xor_;
 };
 template <>
-class ChunkCodec<Transform::kDivideAddZero, Int4> : public ZeroPointChunkCodec<Int4> {
-  using ZeroPointChunkCodec<Int4>::ZeroPointChunkCodec;
+class ChunkCodec<Transform::kDivideAddZero, Int4> : public ZeroPointChunkCodec<Int4, false> {
+  using ZeroPointChunkCodec<Int4, false>::ZeroPointChunkCodec;
 };
 template <>
-class ChunkCodec<Transform::kDivideAddZero, Int8> : public ZeroPointChunkCodec<Int8> {
-  using ZeroPointChunkCodec<Int8>::ZeroPointChunkCodec;
+class ChunkCodec<Transform::kDivideAddZero, Int8> : public ZeroPointChunkCodec<Int8, false> {
+  using ZeroPointChunkCodec<Int8, false>::ZeroPointChunkCodec;
 };
 template <Transform kTransform>
 class ChunkCodec<kTransform, Int4> : public IntegerChunkCodec<kTransform, Int4> {

@@ -30,6 +30,9 @@ class ChunkLevels {
   float lane_level_;
 };
 
+// 2^23 as bits. Only of constant memory it comes into a register, and what bytes are selected into the instruction.
+__constant__ uint32_t kTwoTo23 = 0x4b000000u;
+
 // Integers come with kBias added, which goes with the zero point: both are integers far below 2^24, so one subtraction
 // of their sum is exact.
 template <>
@@ -47,7 +50,7 @@ class ChunkLevels<Int4> {
     for (uint32_t i = 0; i < kCount; ++i) {
       const uint32_t place = Int4::kFirstInHighNibble ? i ^ 1 : i;
       // The nibble as the last of 2^23's significand.
-      levels[i] = __uint_as_float(__byte_perm(nibbles[place % 2], 0x4b000000u, 0x7540 + place / 2));
+      levels[i] = __uint_as_float(__byte_perm(nibbles[place % 2], kTwoTo23, 0x7540 + place / 2));
     }
   }
 
@@ -68,7 +71,7 @@ class ChunkLevels<Int8> {
     for (uint32_t i = 0; i < kCount; ++i) {
       const uint32_t word = static_cast<uint32_t>(bits >> (i / 4 * 32)) ^ flip_;
       // The byte as the last of 2^23's significand.
-      levels[i] = __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7540 + i % 4));
+      levels[i] = __uint_as_float(__byte_perm(word, kTwoTo23, 0x7540 + i % 4));
     }
   }
 

@@ -50,6 +50,7 @@ struct Scratch {
     factors = Add(run_count * sizeof(float));
     block_scales = Add(plan.scheme.double_quant ? run_count * sizeof(float) : 0);
     zeros = Add(run_count * sizeof(float));
+    zero_points = Add(plan.recipe.packed_zero_points ? run_count : 0);
   }
 
   uint64_t bytes = 0;
@@ -59,6 +60,7 @@ struct Scratch {
   uint64_t factors;
   uint64_t block_scales;  // of a double quantization, before they are coded
   uint64_t zeros;
+  uint64_t zero_points;  // that are packed, before or after that
 
  private:
   uint64_t Add(uint64_t more) {
@@ -124,6 +126,7 @@ class BatchLauncher {
 
   std::byte* At(uint64_t offset) const { return batch_.scratch + offset; }
   float* Floats(uint64_t offset) const { return reinterpret_cast<float*>(At(offset)); }
+  int8_t* UnpackedZeroPoints() const { return reinterpret_cast<int8_t*>(At(scratch_.zero_points)); }
   static std::byte* Find(const std::vector<SegmentLayout>& segments, std::string_view name,
                          const std::array<std::byte*, kSegmentsMax>& memory) {
     for (size_t i = 0; i < segments.size(); ++i) {
@@ -140,7 +143,7 @@ class BatchLauncher {
   DevicePackJob PackJob(std::byte* words) const {
     return {.rows = runs_.rows,
             .row_runs = runs_.row_runs(),
-            .zeros = Floats(scratch_.zeros),
+            .zero_points = UnpackedZeroPoints(),
             .words = reinterpret_cast<uint32_t*>(words)};
   }
   DeviceNestedJob NestedJob(float* scales) const {
@@ -199,7 +202,6 @@ class BatchLauncher {
          .tensor = {.values = Values(),
                     .codes = codes,
                     .stored = stored_,
-                    .zeros = recipe_.packed_zero_points ? Floats(scratch_.zeros) : nullptr,
                     .zero_points = ZeroPoints(0),
                     .nested_codes = nested.codes,
                     .nested_scales = nested.nested_scales,
@@ -280,9 +282,10 @@ class BatchLauncher {
     if (done < batch_.element_count) FindRanges(InPieces(RunsFrom(done)), done);
   }
 
-  // As they are stored, from a run on; null: they are not, or packed, or the tensor's.
+  // From a run on; null: there are none, or one of the tensor's.
   int8_t* ZeroPoints(uint64_t first_run) const {
-    if (!recipe_.has_zero_points || recipe_.packed_zero_points || !plan_.HasScalePerRun()) return nullptr;
+    if (!recipe_.has_zero_points || !plan_.HasScalePerRun()) return nullptr;
+    if (recipe_.packed_zero_points) return UnpackedZeroPoints() + first_run;
     return reinterpret_cast<int8_t*>(Output(kZeroPointsSegment)) + first_run;
   }
 
@@ -318,7 +321,8 @@ class BatchLauncher {
                              .scale = TensorScale().factor,
                              .zero = recipe_.has_zero_points ? TensorScale().zero : 0.0f,
                              .global_scale = parameters_.global_scale,
-                             .nested_offset = batch_.parameters.offset}});
+                             .nested_offset = batch_.parameters.offset},
+                  .policy = batch_.policy});
     return geometry.elements;
   }
 
@@ -341,9 +345,11 @@ class BatchLauncher {
                                                                       .parameters = parameters_,
                                                                       .scales = Floats(scratch_.factors)},
                                                                      stream_);
-      if (recipe_.has_zero_points && !recipe_.packed_zero_points) {
+      if (recipe_.has_zero_points) {
         zeros = nullptr;
-        zero_points = reinterpret_cast<const int8_t*>(Input(kZeroPointsSegment)) + first_run;
+        zero_points = (recipe_.packed_zero_points ? UnpackedZeroPoints()
+                                                  : reinterpret_cast<const int8_t*>(Input(kZeroPointsSegment))) +
+                      first_run;
       }
     } else if (has_scale) {
       QUANTD_RETURN_IF_ERROR(CopyTensorScale(batch_.parameters.scale));

@@ -95,7 +95,10 @@ struct DeviceFloat16Scale : Float16Scale {
   }
 };
 struct DeviceBFloat16Scale : BFloat16Scale {
-  __device__ static uint32_t ToBits(float value) { return __bfloat16_as_ushort(__float2bfloat16_rn(value)); }
+  // By the instruction that converts two, which is the quicker one.
+  __device__ static uint32_t ToBits(float value) {
+    return __bfloat16_as_ushort(__low2bfloat16(__floats2bfloat162_rn(value, 0.0f)));
+  }
 };
 
 // The instruction that kernels/format/approx_reciprocal.h is the model of.

@@ -65,7 +65,7 @@ struct DeviceScaleJob {
   std::byte* stored;
   float* factors;
   float* zeros;         // null: symmetric
-  int8_t* zero_points;  // as they are stored; null: they are not, or packed
+  int8_t* zero_points;  // the same as integers; null: there are none, or one of the tensor's
 };
 using ScaleLaunch = void (*)(const DeviceScaleJob& job, cudaStream_t stream);
 
@@ -96,7 +96,7 @@ struct DeviceDecodeJob {
   RunGeometry runs;
   const float* scales;        // one for each run; null: the levels are the values
   const float* zeros;         // the same; null: there are none
-  const int8_t* zero_points;  // the same as they are stored; null: they are not, or packed
+  const int8_t* zero_points;  // the same as integers; null: they are floats
   uint32_t code_xor;
   std::byte* values;
 };
@@ -137,8 +137,7 @@ struct FusedTensor {
   const std::byte* values;
   std::byte* codes;
   std::byte* stored;
-  float* zeros;         // one for each run; null: nobody asks for them
-  int8_t* zero_points;  // as they are stored; null: they are not, or packed
+  int8_t* zero_points;  // one for each run; null: there are none, or one of the tensor's
   std::byte* nested_codes;
   float* nested_scales;  // one for each nested block
   FindingsTarget findings;
@@ -192,6 +191,7 @@ struct DeviceFusedDecodeJob {
   RunGeometry runs;
   FusedDecodeRules rules;
   FusedDecodeTensor tensor;
+  LaunchPolicy policy;
 };
 using FusedDecodeLaunch = void (*)(std::span<const DeviceFusedDecodeJob> jobs, cudaStream_t stream);
 
@@ -231,8 +231,8 @@ void LaunchNestedDecode(const DeviceNestedJob& job, cudaStream_t stream);
 struct DevicePackJob {
   uint64_t rows;
   uint64_t row_runs;
-  float* zeros;     // one for each run of each row
-  uint32_t* words;  // one for each run of each band of 8 rows
+  int8_t* zero_points;  // one for each run of each row
+  uint32_t* words;      // one for each run of each band of 8 rows; fewer than 2^31
 };
 void LaunchPackZeroPoints(const DevicePackJob& job, cudaStream_t stream);
 void LaunchUnpackZeroPoints(const DevicePackJob& job, cudaStream_t stream);

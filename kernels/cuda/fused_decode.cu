@@ -58,42 +58,48 @@ template <Restore kRestore, class Format, class Values>
 class FusedDecoder {
  public:
   using Bits = typename Values::Bits;
-  static constexpr uint32_t kPieceElements = 16 / sizeof(Bits);
+  static constexpr uint32_t kStoredBytes = 16;
+  static constexpr uint32_t kPieceElements = kStoredBytes / sizeof(Bits);
   static constexpr uint32_t kPieceBytes = kPieceElements * Format::kBits / 8;
   static constexpr uint32_t kPieces = kChunkElements / kPieceElements;
+  static constexpr uint32_t kLanes = 32;
+  // Of levels.
+  static constexpr float kBias = [] {
+    if constexpr (Format::kKind == ElementKind::kInteger) return ChunkLevels<Format>::kBias;
+    return 0.0f;
+  }();
 
-  __device__ FusedDecoder(const FusedDecodeRules& rules, const FusedDecodeTensor& tensor)
-      : rules_(rules), tensor_(tensor), levels_(rules.code_xor) {}
+  __device__ FusedDecoder(const FusedDecodeRules& rules, const FusedDecodeTensor& tensor, uint32_t piece_count)
+      : rules_(rules), tensor_(tensor), levels_(rules.code_xor), piece_count_(piece_count) {
+    const uint32_t lane = threadIdx.x % kLanes;
+    first_ = (blockIdx.x * kBlockThreads + threadIdx.x - lane) * kPieces + lane;
+  }
 
   // Those of a thread.
   struct Pieces {
-    uint64_t begins[kPieces];
-    bool are_there[kPieces];
     uint64_t codes[kPieces];
     float scales[kPieces];
     float zeros[kPieces];  // with the bias of the levels
   };
 
-  // All codes are fetched before the first scale is waited for, and so are all scales and zero points.
-  __device__ Pieces Load(const FusedDecodeGeometry& geometry, uint64_t elements, uint64_t first,
-                         uint64_t distance) const {
+  // All codes, scales and zero points are fetched before the first of them is waited for.
+  __device__ Pieces Load(const FusedDecodeGeometry& geometry) const {
     Pieces pieces;
     uint32_t runs[kPieces];
 #pragma unroll
     for (uint32_t i = 0; i < kPieces; ++i) {
-      pieces.begins[i] = first + i * distance;
-      pieces.are_there[i] = pieces.begins[i] < elements;
-      const uint64_t begin = pieces.are_there[i] ? pieces.begins[i] : 0;
-      pieces.codes[i] = LoadCodes<kPieceBytes>(tensor_.codes + begin * Format::kBits / 8);
-      runs[i] = static_cast<uint32_t>(begin / kChunkElements);
+      const uint32_t piece = min(first_ + i * kLanes, piece_count_ - 1);
+      pieces.codes[i] = LoadCodes<kPieceBytes>(tensor_.codes + uint64_t{piece} * kPieceBytes);
+      runs[i] = piece / kPieces;
       pieces.scales[i] = tensor_.scale;
-      pieces.zeros[i] = Biased(tensor_.zero);
+      pieces.zeros[i] = tensor_.zero + kBias;
     }
     if (rules_.method == ScaleMethod::kNone) return pieces;
 #pragma unroll
     for (uint32_t& run : runs) run = RunOfChunk(geometry, run);
-    LoadZeros(geometry, runs, pieces.zeros);
+    const ZeroBits zeros = LoadZeros(geometry, runs);
     LoadScales(runs, pieces.scales);
+    UseZeros(zeros, pieces.zeros);
     return pieces;
   }
 
@@ -103,6 +109,12 @@ class FusedDecoder {
   }
 
  private:
+  // Zero points as they are stored: bytes, or words and how far theirs is to be shifted.
+  struct ZeroBits {
+    uint32_t bits[kPieces];
+    uint32_t shifts[kPieces];
+  };
+
   __device__ void LoadScales(const uint32_t (&runs)[kPieces], float (&scales)[kPieces]) const {
     if (Format::kKind == ElementKind::kLevels && rules_.nests) {
 #pragma unroll
@@ -115,33 +127,47 @@ class FusedDecoder {
     }
     ScaleParameters parameters = rules_.parameters;
     parameters.global_scale = tensor_.global_scale;
-    RestoreRunScales(rules_.method, rules_.rounding, tensor_.stored, runs, parameters, scales);
+    RestoreRunScales<Format::kKind>(rules_.method, rules_.rounding, tensor_.stored, runs, parameters, scales);
   }
 
-  __device__ void LoadZeros(const FusedDecodeGeometry& geometry, const uint32_t (&runs)[kPieces],
-                            float (&zeros)[kPieces]) const {
+  __device__ ZeroBits LoadZeros(const FusedDecodeGeometry& geometry, const uint32_t (&runs)[kPieces]) const {
+    ZeroBits zeros{};
     if constexpr (Format::kKind == ElementKind::kInteger) {
       if (rules_.has_packed_zeros) {
 #pragma unroll
-        for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(PackedZero(geometry, runs[i]));
-      }
-      if (rules_.has_zero_points) {
+        for (uint32_t i = 0; i < kPieces; ++i) {
+          const uint32_t row = geometry.row_runs.Quotient(runs[i]);
+          const uint32_t column = geometry.row_runs.Remainder(runs[i], row);
+          zeros.bits[i] = __ldg(tensor_.packed_zeros + (row / 8 * geometry.row_runs.divisor + column));
+          zeros.shifts[i] = row % 8 * 4;
+        }
+      } else if (rules_.has_zero_points) {
 #pragma unroll
-        for (uint32_t i = 0; i < kPieces; ++i) zeros[i] = Biased(static_cast<float>(tensor_.zero_points[runs[i]]));
+        for (uint32_t i = 0; i < kPieces; ++i) {
+          zeros.bits[i] = static_cast<uint32_t>(__ldg(tensor_.zero_points + runs[i]));
+        }
       }
     }
+    return zeros;
   }
 
-  __device__ float PackedZero(const FusedDecodeGeometry& geometry, uint32_t run) const {
-    const uint32_t row = geometry.row_runs.Quotient(run);
-    const uint32_t word =
-        __ldg(tensor_.packed_zeros + row / 8 * geometry.row_runs.divisor + geometry.row_runs.Remainder(run, row));
-    return static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
-  }
-
-  __device__ static float Biased(float zero) {
-    if constexpr (Format::kKind == ElementKind::kInteger) return zero + ChunkLevels<Format>::kBias;
-    return zero;
+  __device__ void UseZeros(const ZeroBits& stored, float (&zeros)[kPieces]) const {
+    if constexpr (Format::kKind == ElementKind::kInteger) {
+      // The sum with an integer far below 2^22 has it in its low bits.
+      constexpr float kMagic = 0x1.8p23f;
+      constexpr uint32_t kMagicBits = __builtin_bit_cast(uint32_t, kMagic);
+      if (rules_.has_packed_zeros) {
+#pragma unroll
+        for (uint32_t i = 0; i < kPieces; ++i) {
+          zeros[i] = __uint_as_float(kMagicBits | (stored.bits[i] >> stored.shifts[i] & 15)) - (kMagic + 8 - kBias);
+        }
+      } else if (rules_.has_zero_points) {
+#pragma unroll
+        for (uint32_t i = 0; i < kPieces; ++i) {
+          zeros[i] = __uint_as_float(kMagicBits + stored.bits[i]) - (kMagic - kBias);
+        }
+      }
+    }
   }
 
   __device__ void Store(const Pieces& pieces, uint32_t i) const {
@@ -150,13 +176,16 @@ class FusedDecoder {
     levels_.Decode(pieces.codes[i], values);
 #pragma unroll
     for (float& value : values) value = Value(value, scale, pieces.zeros[i]);
-    if (!pieces.are_there[i]) return;
+    if (first_ + i * kLanes >= piece_count_) return;
+    std::byte* const target = tensor_.values + uint64_t{first_} * kStoredBytes + i * kLanes * kStoredBytes;
     if constexpr (kRestore == Restore::kMultiplyFtz) {
       // Only then can a product be a subnormal, which is flushed.
-      if (fabsf(scale) < 0x1p-100f && scale != 0)
-        return DecodeExactly(rules_.code_xor, tensor_, pieces.begins[i], scale);
+      if (fabsf(scale) < 0x1p-100f && scale != 0) {
+        const uint64_t piece = first_ + i * kLanes;
+        return DecodeExactly(rules_.code_xor, tensor_.codes + piece * kPieceBytes, scale, target);
+      }
     }
-    StoreNarrowed<Values>(values, tensor_.values + pieces.begins[i] * sizeof(Bits));
+    StoreNarrowed<Values>(values, target);
   }
 
   __device__ static float Value(float level, float scale, float zero) {
@@ -165,25 +194,27 @@ class FusedDecoder {
     return level * scale;
   }
 
-  __device__ static __noinline__ void DecodeExactly(uint32_t code_xor, const FusedDecodeTensor& tensor, uint64_t begin,
-                                                    float scale) {
+  __device__ static __noinline__ void DecodeExactly(uint32_t code_xor, const std::byte* codes, float scale,
+                                                    std::byte* values) {
 #pragma unroll 1
-    for (uint64_t i = begin; i < begin + kPieceElements; ++i) {
-      const uint32_t code = DeviceCodeAt<Format>(tensor.codes, i) ^ code_xor;
-      reinterpret_cast<Bits*>(tensor.values)[i] = Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
+    for (uint32_t i = 0; i < kPieceElements; ++i) {
+      const uint32_t code = DeviceCodeAt<Format>(codes, i) ^ code_xor;
+      reinterpret_cast<Bits*>(values)[i] = Values::Narrow(Restored<kRestore, OnDevice<Format>>(code, scale, 0));
     }
   }
 
   const FusedDecodeRules& rules_;
   const FusedDecodeTensor& tensor_;
   ChunkLevels<Format> levels_;
+  uint32_t piece_count_;
+  uint32_t first_;  // piece; the others lie kLanes apart
 };
 
 // The tensors of a launch, each of which has the CTAs with its number in `blockIdx.y`.
 struct FusedDecodeTensors {
   struct Part {
     FusedDecodeTensor tensor;
-    uint64_t elements;
+    uint32_t piece_count;
   };
   Part parts[kLaunchTensorsMax];
 };
@@ -193,11 +224,14 @@ __global__ void __launch_bounds__(kBlockThreads)
     DecodeChunks(const __grid_constant__ FusedDecodeRules rules, const __grid_constant__ FusedDecodeTensors tensors,
                  FusedDecodeGeometry geometry) {
   using Decoder = FusedDecoder<kRestore, Format, Values>;
-  const Decoder decoder(rules, tensors.parts[blockIdx.y].tensor);
-  const uint32_t lane = threadIdx.x % 32;
-  const uint64_t first = (ThreadIndex() - lane) * kChunkElements + lane * Decoder::kPieceElements;
-  decoder.Store(decoder.Load(geometry, tensors.parts[blockIdx.y].elements, first, 32 * Decoder::kPieceElements));
+  const uint32_t piece_count = tensors.parts[blockIdx.y].piece_count;
+  if (blockIdx.x * kBlockThreads * Decoder::kPieces >= piece_count) return;
+  const Decoder decoder(rules, tensors.parts[blockIdx.y].tensor, piece_count);
+  decoder.Store(decoder.Load(geometry));
 }
+
+// Of a multiprocessor, as registers allow.
+inline constexpr uint32_t kBlocksAtOnce = 8;
 
 template <Restore kRestore, class Format, class Values>
 struct FusedDecodeLauncher {
@@ -205,17 +239,22 @@ struct FusedDecodeLauncher {
     const FusedDecodeRules& rules = jobs[0].rules;
     FusedDecodeTensors tensors;
     FusedDecodeGeometry geometry;
-    uint64_t elements_max = 0;
+    constexpr uint32_t kPieces = FusedDecoder<kRestore, Format, Values>::kPieces;
+    uint32_t chunks_max = 0;
     for (size_t i = 0; i < jobs.size(); ++i) {
       geometry = FusedDecodeGeometryOf(jobs[i].runs, Format::kBits, rules.method != ScaleMethod::kNone);
-      tensors.parts[i] = {jobs[i].tensor, geometry.elements};
-      elements_max = elements_max < geometry.elements ? geometry.elements : elements_max;
+      const auto chunk_count = static_cast<uint32_t>(geometry.elements / kChunkElements);
+      tensors.parts[i] = {jobs[i].tensor, chunk_count * kPieces};
+      chunks_max = chunks_max < chunk_count ? chunk_count : chunks_max;
     }
-    if (elements_max == 0) return;
-    const uint64_t threads = elements_max / kChunkElements;
+    if (chunks_max == 0) return;
+    // A thread for each chunk.
+    const uint64_t blocks = (chunks_max + kBlockThreads - 1) / kBlockThreads;
+    const LaunchPolicy& policy = jobs[0].policy;
+    const bool are_many = blocks * jobs.size() > uint64_t{kBlocksAtOnce} * policy.multiprocessors;
+    const uint32_t shared_bytes = sizeof(typename Values::Bits) == 4 && are_many ? policy.wide_decode_bytes : 0;
     DecodeChunks<kRestore, Format, Values>
-        <<<GridOf((threads + kBlockThreads - 1) / kBlockThreads, jobs.size()), kBlockThreads, 0, stream>>>(
-            rules, tensors, geometry);
+        <<<GridOf(blocks, jobs.size()), kBlockThreads, shared_bytes, stream>>>(rules, tensors, geometry);
   }
 };
 template <class Format, class Values>

@@ -16,9 +16,8 @@ namespace quantd {
 namespace {
 
 // All lanes of a warp call its functions together: shuffles need them all.
-template <Transform kTransform, class Format, class Values>
+template <Transform kTransform, class Format, class Values, class Codec>
 class FusedEncoder {
-  using Codec = ChunkCodec<kTransform, Format>;
   using RunQuotients = Quotients<kTransform, Codec::kPower>;
 
  public:
@@ -52,7 +51,6 @@ class FusedEncoder {
       reinterpret_cast<uint8_t*>(tensor_.stored)[run] = static_cast<uint8_t>(scale.stored);
     }
     if constexpr (kHasZero) {
-      if (tensor_.zeros != nullptr) tensor_.zeros[run] = scale.zero;
       if (tensor_.zero_points != nullptr) tensor_.zero_points[run] = static_cast<int8_t>(scale.zero);
     }
   }
@@ -262,11 +260,11 @@ struct FusedTensors {
 
 // Each run belongs to 2^`lanes_log2` neighbours of one warp, or to a lane for itself. A warp has kHeldChunks chunks for
 // each lane at a time, of those `turns` times, and fetches the next before it works on those it has.
-template <Transform kTransform, class Format, class Values, bool kAlone>
+template <Transform kTransform, class Format, class Values, bool kAlone, class Codec>
 __global__ void __launch_bounds__(kShortRunThreads<Values>, kShortRunBlocksMin<kTransform, Format, Values, kAlone>)
     EncodeShortRuns(const __grid_constant__ FusedRules rules, const __grid_constant__ FusedTensors tensors,
                     uint32_t lanes_log2, uint32_t turns) {
-  using Encoder = FusedEncoder<kTransform, Format, Values>;
+  using Encoder = FusedEncoder<kTransform, Format, Values, Codec>;
   constexpr uint32_t kWarps = kShortRunThreads<Values> / kWarpLanes;
   constexpr uint32_t kBlockChunks = kWarps * kWarpChunks;
   constexpr bool kCanNest = !kAlone && kNests<Format>;
@@ -325,18 +323,18 @@ __device__ inline uint32_t LargestOfBlock(uint32_t value, uint32_t (&of_warps)[3
 }
 
 // As kShortRunBlocksMin.
-template <Transform kTransform, class Format>
+template <Transform kTransform, class Format, class Codec>
 inline constexpr uint32_t kLongRunBlocksMin =
-    ChunkCodec<kTransform, Format>::kHasTable || (kTransform == Transform::kMultiply && Format::kBits == 8) ? 1 : 0;
+    Codec::kHasTable || (kTransform == Transform::kMultiply && Format::kBits == 8) ? 1 : 0;
 
 // Each run belongs to a CTA: a long one, a row, or a tile, of which a thread has at most kHeldChunks chunks.
-template <Transform kTransform, class Format, class Values>
-__global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransform, Format>)
+template <Transform kTransform, class Format, class Values, class Codec>
+__global__ void __launch_bounds__(kLongRunThreadsMax, kLongRunBlocksMin<kTransform, Format, Codec>)
     EncodeLongRuns(const __grid_constant__ FusedRules rules, const __grid_constant__ FusedTensors tensors,
                    RunGeometry runs, FusedTile tile) {
   constexpr bool kAsymmetric = kTransform == Transform::kDivideAddZero;
   __shared__ uint32_t of_warps[2][32];
-  using Encoder = FusedEncoder<kTransform, Format, Values>;
+  using Encoder = FusedEncoder<kTransform, Format, Values, Codec>;
   const FusedTensor& tensor = tensors.parts[blockIdx.y].tensor;
   const uint32_t run_count = tensors.parts[blockIdx.y].count;
   const uint32_t rows = tensors.parts[blockIdx.y].rows;
@@ -399,9 +397,20 @@ uint64_t TurnsOf(const LaunchPolicy& policy, const FusedRules& rules, uint32_t l
 
 template <Transform kTransform, class Format, class Values>
 struct FusedLauncher {
-  static constexpr bool kHasTable = ChunkCodec<kTransform, Format>::kHasTable;
-
   static void Run(std::span<const DeviceFusedJob> jobs, cudaStream_t stream) {
+    if constexpr (kTransform == Transform::kDivideAddZero && sizeof(typename Values::Bits) == 2) {
+      const FusedRules& rules = jobs[0].rules;
+      if (rules.method != ScaleMethod::kNone && rules.rounding != DataType::kFloat32) {
+        return RunWith<ZeroPointChunkCodec<Format, true>>(jobs, stream);
+      }
+    }
+    RunWith<ChunkCodec<kTransform, Format>>(jobs, stream);
+  }
+
+ private:
+  template <class Codec>
+  static void RunWith(std::span<const DeviceFusedJob> jobs, cudaStream_t stream) {
+    constexpr bool kHasTable = Codec::kHasTable;
     const FusedRules& rules = jobs[0].rules;
     FusedTensors tensors;
     FusedGeometry geometry;
@@ -417,14 +426,14 @@ struct FusedLauncher {
       const uint64_t turns = TurnsOf<Values>(jobs[0].policy, rules, geometry.lanes, count_max, kHasTable);
       constexpr uint32_t kThreads = kShortRunThreads<Values>;
       const uint64_t block_chunks = uint64_t{kThreads} * kHeldChunks * turns;
-      const auto kernel = geometry.lanes == 1 ? &EncodeShortRuns<kTransform, Format, Values, true>
-                                              : &EncodeShortRuns<kTransform, Format, Values, false>;
+      const auto kernel = geometry.lanes == 1 ? &EncodeShortRuns<kTransform, Format, Values, true, Codec>
+                                              : &EncodeShortRuns<kTransform, Format, Values, false, Codec>;
       kernel<<<GridOf((count_max + block_chunks - 1) / block_chunks, jobs.size()), kThreads, 0, stream>>>(
           rules, tensors, static_cast<uint32_t>(std::countr_zero(geometry.lanes)), static_cast<uint32_t>(turns));
       return;
     }
     const uint64_t blocks_max = kHasTable ? uint64_t{jobs[0].policy.multiprocessors} * kLongTableBlocks : kFusedRunsMax;
-    EncodeLongRuns<kTransform, Format, Values>
+    EncodeLongRuns<kTransform, Format, Values, Codec>
         <<<GridOf(count_max < blocks_max ? count_max : blocks_max, jobs.size()), geometry.threads, 0, stream>>>(
             rules, tensors, geometry.rows, geometry.tile);
   }

@@ -8,7 +8,8 @@ namespace {
 
 constexpr uint64_t kChunk = 16;
 constexpr uint64_t kWarp = 32;
-constexpr uint64_t kChunksMax = (uint64_t{1} << 31) - 1;  // of a tensor that is decoded at once
+// Of a tensor that is decoded at once: each has up to four pieces, whose numbers have 32 bits.
+constexpr uint64_t kChunksMax = (uint64_t{1} << 30) - 1;
 
 // Runs that lie one after another, of their codes too.
 bool IsFlat(const RunGeometry& runs, int code_bits) {

@@ -13,6 +13,9 @@ struct LaunchPolicy {
   // From so many chunks on a CTA fetches a second turn while it works on the first; of fewer there are not enough CTAs
   // to keep all multiprocessors busy.
   uint64_t two_turns_chunks;
+  // Of shared memory that nobody uses, for each of many CTAs that decode to 32-bit values: it limits how many of them a
+  // multiprocessor has, because more write to more places of memory at once and are slower.
+  uint32_t wide_decode_bytes;
 
   bool operator==(const LaunchPolicy&) const = default;
 };
@@ -22,7 +25,8 @@ constexpr LaunchPolicy LaunchPolicyFor(int major, int minor, uint32_t multiproce
   const bool has_fewer_threads = (major == 8 && minor != 0) || major == 12;  // 1536 instead of 2048 at most
   return {.multiprocessors = multiprocessors,
           .table_threads = has_fewer_threads ? 1024u : 1536u,
-          .two_turns_chunks = uint64_t{1 << 16} * multiprocessors};
+          .two_turns_chunks = uint64_t{1 << 16} * multiprocessors,
+          .wide_decode_bytes = major == 9 ? 44u << 10 : 0u};  // five CTAs of 256 threads
 }
 
 // Turns of each CTA, where `turns` of `ctas_max` on a multiprocessor have to be shared: those that leave the fewest

@@ -122,7 +122,7 @@ __device__ RunScale MakeRunScale(ScaleMethod method, DataType rounding, const Ru
 
 // The scales of some runs as floats. What the whole launch has in common is found out once, so that all of them are
 // fetched before the first is waited for.
-template <uint32_t kCount>
+template <ElementKind kKind, uint32_t kCount>
 __device__ void RestoreRunScales(ScaleMethod method, DataType rounding, const std::byte* stored,
                                  const uint32_t (&runs)[kCount], const ScaleParameters& parameters,
                                  float (&scales)[kCount]) {
@@ -132,17 +132,19 @@ __device__ void RestoreRunScales(ScaleMethod method, DataType rounding, const st
   };
   const auto* const bytes = reinterpret_cast<const uint8_t*>(stored);
   const auto* const halves = reinterpret_cast<const uint16_t*>(stored);
-  switch (method) {
-    case ScaleMethod::kCompressedTensorsNvfp4:
-      return restore(bytes, [&](uint32_t bits) { return WidenedPair<Fp8E4m3>(bits).x / parameters.global_scale; });
-    case ScaleMethod::kCompressedTensorsMx:
-    case ScaleMethod::kMxFloor:
-    case ScaleMethod::kMxCeil:
-    case ScaleMethod::kMxEven:
-    case ScaleMethod::kMxRceil:
-      return restore(bytes, [](uint32_t bits) { return DecodeE8m0(bits); });
-    default:
-      break;
+  if constexpr (kKind == ElementKind::kMiniFloat) {
+    switch (method) {
+      case ScaleMethod::kCompressedTensorsNvfp4:
+        return restore(bytes, [&](uint32_t bits) { return WidenedPair<Fp8E4m3>(bits).x / parameters.global_scale; });
+      case ScaleMethod::kCompressedTensorsMx:
+      case ScaleMethod::kMxFloor:
+      case ScaleMethod::kMxCeil:
+      case ScaleMethod::kMxEven:
+      case ScaleMethod::kMxRceil:
+        return restore(bytes, [](uint32_t bits) { return DecodeE8m0(bits); });
+      default:
+        break;
+    }
   }
   if (rounding == DataType::kFloat32) {
     return restore(reinterpret_cast<const float*>(stored), [](float scale) { return scale; });

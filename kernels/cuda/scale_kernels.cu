@@ -1,6 +1,7 @@
 // Scales of runs from their ranges, and floats from stored scales: a thread for each.
 #include "kernels/cuda/device_formats.cuh"
 #include "kernels/cuda/device_jobs.h"
+#include "kernels/cuda/fused_geometry.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/format/bitsandbytes_scales.h"
 #include "kernels/format/compressed_tensors_scales.h"
@@ -90,16 +91,17 @@ Launches Find(ScaleMethod method, DataType rounding) {
   return {};
 }
 
-__global__ void PackZeroPoints(DevicePackJob job) {
-  const uint64_t words = (job.rows + 7) / 8 * job.row_runs;
-  for (uint64_t i = ThreadIndex(); i < words; i += ThreadCount()) {
-    const uint64_t first_row = i / job.row_runs * 8;
-    const uint64_t rows = min(job.rows - first_row, uint64_t{8});
+__global__ void __launch_bounds__(kBlockThreads) PackZeroPoints(DevicePackJob job, Divisor row_runs, uint32_t words) {
+  for (auto i = static_cast<uint32_t>(ThreadIndex()); i < words; i += static_cast<uint32_t>(ThreadCount())) {
+    const uint32_t band = row_runs.Quotient(i);
+    const auto rows = static_cast<uint32_t>(min(job.rows - uint64_t{band} * 8, uint64_t{8}));
+    const int8_t* zero_point = job.zero_points + uint64_t{band} * 8 * row_runs.divisor + row_runs.Remainder(i, band);
+    int8_t column[8];
+#pragma unroll
+    for (uint32_t row = 0; row < 8; ++row, zero_point += row_runs.divisor) column[row] = row < rows ? *zero_point : -8;
     uint32_t word = 0;
-    for (uint64_t row = 0; row < rows; ++row) {
-      const float zero = job.zeros[(first_row + row) * job.row_runs + i % job.row_runs];
-      word |= static_cast<uint32_t>(static_cast<int32_t>(zero) + 8) << (row * 4);
-    }
+#pragma unroll
+    for (uint32_t row = 0; row < 8; ++row) word |= static_cast<uint32_t>(column[row] + 8) << (row * 4);
     job.words[i] = word;
   }
 }
@@ -108,7 +110,7 @@ __global__ void UnpackZeroPoints(DevicePackJob job) {
   for (uint64_t i = ThreadIndex(); i < job.rows * job.row_runs; i += ThreadCount()) {
     const uint64_t row = i / job.row_runs;
     const uint32_t word = job.words[row / 8 * job.row_runs + i % job.row_runs];
-    job.zeros[i] = static_cast<float>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
+    job.zero_points[i] = static_cast<int8_t>(static_cast<int32_t>(word >> (row % 8 * 4) & 15) - 8);
   }
 }
 
@@ -121,7 +123,9 @@ RestoreScaleLaunch FindRestoreScaleLaunch(ScaleMethod method, DataType rounding)
 
 void LaunchPackZeroPoints(const DevicePackJob& job, cudaStream_t stream) {
   const uint64_t words = (job.rows + 7) / 8 * job.row_runs;
-  if (words > 0) PackZeroPoints<<<BlocksFor(words), kBlockThreads, 0, stream>>>(job);
+  if (words == 0) return;
+  PackZeroPoints<<<BlocksFor(words), kBlockThreads, 0, stream>>>(job, Divisor(static_cast<uint32_t>(job.row_runs)),
+                                                                 static_cast<uint32_t>(words));
 }
 void LaunchUnpackZeroPoints(const DevicePackJob& job, cudaStream_t stream) {
   const uint64_t zeros = job.rows * job.row_runs;

@@ -230,6 +230,14 @@ TEST_F(CudaBackendTest, DividesAsIeeeDoes) {
   }
 }
 
+TEST_F(CudaBackendTest, RoundsQuotientsOf16BitFloatsAsIeeeDoes) {
+  for (const DataType values : {DataType::kBFloat16, DataType::kFloat16}) {
+    for (const DataType scale : {DataType::kBFloat16, DataType::kFloat16}) {
+      for (const int bits : {4, 8}) EXPECT_EQ(WrongZeroPointCodes(values, scale, bits), 0u) << bits;
+    }
+  }
+}
+
 TEST_F(CudaBackendTest, ComputesTheKnownAnswers) { EXPECT_EQ(SelfTest(*backend_), absl::OkStatus()); }
 
 TEST_F(CudaBackendTest, ACancelledBatchIsCancelled) {

@@ -21,6 +21,9 @@ TEST(LaunchPolicy, HoldsWhatADeviceHasRoomFor) {
   EXPECT_EQ(LaunchPolicyFor(9, 0, 132).table_threads, 1536u);
   EXPECT_EQ(LaunchPolicyFor(8, 0, 108).table_threads, 1536u);
   EXPECT_EQ(LaunchPolicyFor(8, 9, 142).table_threads, 1024u);
+  // Each CTA takes a KiB more, of the 228 that a multiprocessor has.
+  EXPECT_EQ(228u / ((LaunchPolicyFor(9, 0, 132).wide_decode_bytes >> 10) + 1), 5u);
+  EXPECT_EQ(LaunchPolicyFor(8, 0, 108).wide_decode_bytes, 0u);
   EXPECT_LT(LaunchPolicyFor(8, 0, 54).two_turns_chunks, LaunchPolicyFor(9, 0, 132).two_turns_chunks);
 }
 
