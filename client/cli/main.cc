@@ -11,6 +11,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/run_command_line.h"
 #include "server/lifecycle/lock_tuning.h"
+#include "server/lifecycle/memory_tuning.h"
 #include "server/worker/child_process.h"
 
 namespace {
@@ -33,6 +34,7 @@ int ServeBench() {
 
 int main(int argc, char** argv) {
   quantd::server::SkipLockCycleChecks();
+  quantd::server::TuneMalloc();
   if (argc == 2 && std::string(argv[1]) == quantd::cli::kServeBenchArgument) return ServeBench();
   static quantd::CancelToken cancel;  // signal handlers need it to the very end
   quantd::cli::CancelOnSignals(cancel);

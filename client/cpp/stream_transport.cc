@@ -36,16 +36,20 @@ const char* PathOf(BulkMethod method) {
 
 // Every field of the lower part is guarded by mutex_. gRPC's reactions run on its threads; one read and one write are
 // in flight at most, and the flags say which thread may start the next one.
+//
+// As long as the caller's thread may start operations there is a hold, without which the stream could be over in
+// between. It goes as early as possible: gRPC calls OnDone on the thread that hears of the end, and not on one of its
+// own that has to be woken, if it does not wait for the hold.
 class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   GrpcStream(const std::shared_ptr<grpc::Channel>& channel, BulkMethod method, absl::Time deadline) : stub_(channel) {
     if (deadline != absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    context_.set_initial_metadata_corked(true);  // it goes with the first frame, which always follows at once
     stub_.PrepareBidiStreamingCall(&context_, PathOf(method), grpc::StubOptions(), this);
-    // The caller's thread starts operations too: without a hold the stream could be over in between.
     AddHold();
     {
       const std::lock_guard lock(mutex_);
-      read_in_flight_ = true;
+      held_ = read_in_flight_ = true;
     }
     StartRead(&read_buffer_);
     StartCall();
@@ -80,6 +84,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   std::optional<grpc::ByteBuffer> Receive() override {
     std::optional<grpc::ByteBuffer> message;
     bool read = false;
+    bool release = false;
     {
       const std::lock_guard lock(mutex_);
       if (received_.empty()) return std::nullopt;
@@ -87,8 +92,10 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
       received_.pop_front();
       read = ShouldReadLocked();
       read_in_flight_ = read_in_flight_ || read;
+      release = ShouldReleaseLocked();
     }
     if (read) StartRead(&read_buffer_);
+    if (release) RemoveHold();
     return message;
   }
 
@@ -98,7 +105,12 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   }
 
   void Wait(bool to_send, absl::Duration at_most) override {
-    WaitUntil([&] { return !received_.empty() || EndedLocked() || (to_send && CanSendLocked()); }, at_most);
+    WaitUntil(
+        [&] {
+          waits_to_send_ = to_send;
+          return !received_.empty() || EndedLocked() || (to_send && CanSendLocked());
+        },
+        at_most);
   }
 
   void Cancel() override { context_.TryCancel(); }
@@ -106,15 +118,17 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   StreamEnd Finish(absl::Duration patience) override {
     finished_ = true;
     bool read = false;
+    bool release = false;
     {
       const std::lock_guard lock(mutex_);
       discard_ = true;
       received_.clear();
       read = ShouldReadLocked();
       read_in_flight_ = read_in_flight_ || read;
+      release = std::exchange(held_, false);
     }
     if (read) StartRead(&read_buffer_);
-    RemoveHold();
+    if (release) RemoveHold();
     if (!WaitUntil([this] { return done_; }, patience)) Cancel();
     StreamEnd end;
     {
@@ -148,13 +162,17 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   }
 
   void Enqueue(Outgoing outgoing) {
+    bool write = false;
+    bool release = false;
     {
       const std::lock_guard lock(mutex_);
+      half_closed_ = half_closed_ || outgoing.half_close;
       outgoing_.push_back(std::move(outgoing));
-      if (write_in_flight_) return;
-      write_in_flight_ = true;
+      write = !std::exchange(write_in_flight_, true);
+      release = ShouldReleaseLocked();
     }
-    StartFirstWrite();
+    if (write) StartFirstWrite();
+    if (release) RemoveHold();
   }
 
   void OnReadDone(bool ok) override {
@@ -170,6 +188,8 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
       read_buffer_.Clear();
       read = ShouldReadLocked();
       read_in_flight_ = read;
+      // The caller's thread will start the next one.
+      if (!read && !read_over_ && !std::exchange(held_, true)) AddHold();
       changed_.notify_all();
     }
     if (read) StartRead(&read_buffer_);
@@ -184,7 +204,7 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
         outgoing_.clear();
       }
       write_in_flight_ = !outgoing_.empty();
-      changed_.notify_all();
+      if (!ok || waits_to_send_) changed_.notify_all();
       if (!write_in_flight_) return;
     }
     StartFirstWrite();
@@ -219,6 +239,8 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     return !write_over_ && !read_over_ && !discard_ && outgoing_.size() < kOutgoingFramesMax;
   }
   bool EndedLocked() const { return read_over_ && received_.empty(); }
+  // True once: nothing is left for the caller's thread to start.
+  bool ShouldReleaseLocked() { return half_closed_ && read_in_flight_ && std::exchange(held_, false); }
   bool ShouldReadLocked() const {
     return !read_in_flight_ && !read_over_ && (discard_ || received_.size() < kReceivedFramesMax);
   }
@@ -233,6 +255,9 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   std::condition_variable changed_;
   std::deque<Outgoing> outgoing_;  // the first is gRPC's while write_in_flight_
   std::deque<grpc::ByteBuffer> received_;
+  bool held_ = false;
+  bool half_closed_ = false;  // as far as the caller is concerned
+  bool waits_to_send_ = false;
   bool read_in_flight_ = false;
   bool write_in_flight_ = false;
   bool read_over_ = false;
