@@ -60,6 +60,7 @@ class Server:
     def __exit__(self, *exception):
         self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=TIMEOUT_S)
+        assert self.process.returncode == 0, f"quantd ended with {self.process.returncode}"
         return False
 
 

@@ -81,6 +81,8 @@ TEST(Memory, Of64IdleAnd16ActiveStreamsStaysBelow512MiB) {
   }
   for (std::thread& client : active) client.join();
   ExpectPeakBelow(quantd, 512 * kMiB);
+  idle.clear();
+  EXPECT_EQ(quantd.Stop(SIGTERM), 0);
 }
 
 // A tensor's values are 4 KiB, so a lost one would show; heaps grow in steps of some MiB.
@@ -93,6 +95,7 @@ TEST(Memory, OfManySmallTensorsDoesNotGrowWithThem) {
   if (kMemoryIsQuantds) {
     EXPECT_LT(quantd.RssBytes(), before + 16 * kMiB);
   }
+  EXPECT_EQ(quantd.Stop(SIGTERM), 0);
 }
 
 TEST(Memory, DISABLED_HasNoSlopeOver400000Tensors) {
@@ -107,6 +110,7 @@ TEST(Memory, DISABLED_HasNoSlopeOver400000Tensors) {
   if (kMemoryIsQuantds) {
     EXPECT_LT(quantd.RssBytes(), half + 8 * kMiB);
   }
+  EXPECT_EQ(quantd.Stop(SIGTERM), 0);
 }
 
 }  // namespace

@@ -1,14 +1,16 @@
-// Tells ThreadSanitizer what absl::Mutex and absl::CondVar order. Debian's Abseil is not instrumented, so every
-// variable under such a mutex would look like a race; gRPC's own locks are among them. Linked into the programs of the
-// tsan preset only: these definitions come before the library's, and pass on to it.
+// Tells ThreadSanitizer what absl::Mutex, absl::CondVar and gRPC's completion queues order. Debian's Abseil and gRPC
+// are not instrumented, so every variable under such a mutex would look like a race; gRPC's own locks are among them.
+// Linked into the programs of the tsan preset only: these definitions come before the library's, and pass on to it.
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "grpc/grpc.h"
 
 extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
@@ -42,9 +44,15 @@ class UnseenAccesses {
 };
 
 // The library's own function of that mangled name.
+template <Symbol kName, class Function>
+Function& FunctionOf() {
+  static auto* const function = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, kName.name));
+  return *function;
+}
+
 template <Symbol kName, class Function, class... Arguments>
 auto Library(Arguments&&... arguments) {
-  static auto* const function = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, kName.name));
+  Function& function = FunctionOf<kName, Function>();
   const UnseenAccesses unseen;
   return function(std::forward<Arguments>(arguments)...);
 }
@@ -147,3 +155,23 @@ bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
 
 ABSL_NAMESPACE_END
 }  // namespace absl
+
+// A completion queue has no lock where it need not wake anybody. What is before the end of an operation is before what
+// its tag is given to: a message sent in the same process, or the reactor's constructor, is seen by the reaction.
+struct grpc_cq_completion;
+
+// What runs in here may be a reaction of ours, and is in sight.
+void grpc_cq_end_op(grpc_completion_queue* queue, void* tag, absl::Status error,
+                    void (*done)(void*, grpc_cq_completion*), void* done_argument, grpc_cq_completion* storage,
+                    bool internal) {
+  __tsan_release(tag);
+  FunctionOf<"_Z14grpc_cq_end_opP21grpc_completion_queuePvN4absl7debian36StatusEPFvS1_P18grpc_cq_completionES1_S6_b",
+             decltype(grpc_cq_end_op)>()(queue, tag, std::move(error), done, done_argument, storage, internal);
+}
+
+grpc_event grpc_completion_queue_next(grpc_completion_queue* queue, gpr_timespec deadline, void* reserved) {
+  const grpc_event event =
+      FunctionOf<"grpc_completion_queue_next", decltype(grpc_completion_queue_next)>()(queue, deadline, reserved);
+  if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
+  return event;
+}
