@@ -104,15 +104,14 @@ class Started {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BenchServers>> BenchServers::Start(const std::string& executable) {
+absl::StatusOr<std::unique_ptr<BenchServers>> BenchServers::Start(const std::string& executable,
+                                                                  std::vector<std::string> environment) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return absl::InternalError(absl::StrCat("no socket for the bench's servers: ", std::strerror(errno)));
   }
   server::FileDescriptor own(ends[0]);
   const server::FileDescriptor child(ends[1]);
-  std::vector<std::string> environment;
-  for (char** variable = environ; *variable != nullptr; ++variable) environment.emplace_back(*variable);
   QUANTD_ASSIGN_OR_RETURN(
       server::ChildProcess process,
       server::ChildProcess::Spawn({executable, {kServeBenchArgument}, std::move(environment), child.get()}));

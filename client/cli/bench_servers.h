@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,8 +20,10 @@ inline constexpr char kServeBenchArgument[] = "serve-bench";
 // The bench's end. Not for several threads at once.
 class BenchServers {
  public:
-  // Starts `executable` with kServeBenchArgument. INTERNAL if it does not answer, or what ChildProcess::Spawn returns.
-  static absl::StatusOr<std::unique_ptr<BenchServers>> Start(const std::string& executable);
+  // Starts `executable` with kServeBenchArgument and that environment ("NAME=value"). The errors are those of
+  // ChildProcess::Spawn, and INTERNAL.
+  static absl::StatusOr<std::unique_ptr<BenchServers>> Start(const std::string& executable,
+                                                             std::vector<std::string> environment);
   // Ends the process, and all servers in it.
   virtual ~BenchServers() = default;
 

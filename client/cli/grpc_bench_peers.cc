@@ -41,11 +41,12 @@ class GrpcBenchPeers final : public BenchPeers {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BenchPeers>> MakeBenchPeers(const ServerChoice& server) {
+absl::StatusOr<std::unique_ptr<BenchPeers>> MakeBenchPeers(const ServerChoice& server,
+                                                           std::vector<std::string> environment) {
   std::error_code error;
   const std::filesystem::path executable = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return absl::InternalError("where this program lies cannot be read in /proc: " + error.message());
-  QUANTD_ASSIGN_OR_RETURN(auto servers, BenchServers::Start(executable));
+  QUANTD_ASSIGN_OR_RETURN(auto servers, BenchServers::Start(executable, std::move(environment)));
   std::string address = server.address;
   if (address.empty()) {
     auto started = servers->StartQuantd(server.cpu_target);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "client/cli/bench_peers.h"
@@ -10,7 +12,8 @@
 namespace quantd::cli {
 
 // The server at its address; without one, a server in a process that this program starts of itself, which then needs
-// ServeBench. The echoes are in such a process either way. A usage error as Connect's.
-absl::StatusOr<std::unique_ptr<BenchPeers>> MakeBenchPeers(const ServerChoice& server);
+// ServeBench, with `environment`. The echoes are in such a process either way. A usage error as Connect's.
+absl::StatusOr<std::unique_ptr<BenchPeers>> MakeBenchPeers(const ServerChoice& server,
+                                                           std::vector<std::string> environment);
 
 }  // namespace quantd::cli

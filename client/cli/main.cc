@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "client/cli/bench_servers.h"
 #include "client/cli/connect.h"
@@ -21,6 +22,12 @@ quantd::cli::ServerChoice AsToldByEnvironment(quantd::cli::ServerChoice server) 
   const char* const cpu_target = std::getenv("QUANTD_CPU_TARGET");
   if (server.cpu_target.empty() && cpu_target != nullptr) server.cpu_target = cpu_target;
   return server;
+}
+
+std::vector<std::string> AllVariables() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) variables.emplace_back(*variable);
+  return variables;
 }
 
 // What `bench` starts.
@@ -47,7 +54,7 @@ int main(int argc, char** argv) {
       cancel,
       quantd::cli::FirstInterruption,
       [](const auto& server) { return quantd::cli::Connect(AsToldByEnvironment(server)); },
-      [](const auto& server) { return quantd::cli::MakeBenchPeers(AsToldByEnvironment(server)); },
+      [](const auto& server) { return quantd::cli::MakeBenchPeers(AsToldByEnvironment(server), AllVariables()); },
       &std::cin};
   const quantd::cli::ExitCode code = quantd::cli::RunCommandLine(argc, argv, environment);
   if (!std::cout.flush()) return static_cast<int>(quantd::cli::ExitCode::kFile);
