@@ -66,9 +66,9 @@ class EchoClient final : public EchoBaseline {
   }
 
   void Send(StreamTransport& stream, wire::ByteSpan data, bool last) const {
-    v1::QuantizeRequest fields;
-    if (settings_.gathers_and_checks) fields.add_pieces()->set_crc32c(ExtendCrc32c(0, data));
-    stream.Send(fields, std::span(&data, 1), last);
+    OutgoingFrame frame{.payload = {data}, .checksums = settings_.gathers_and_checks};
+    if (frame.checksums) frame.fields.add_pieces();
+    stream.Send(std::move(frame), last);
   }
 
   absl::Status Take(const grpc::ByteBuffer& answer, std::vector<std::byte>& memory) const {

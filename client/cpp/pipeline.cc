@@ -126,9 +126,9 @@ class PipelineStream {
   bool CanSend() { return sending_ < kTensorsInFlightMax && tensors_.HasMoreThan(sending_) && Sending().CanSend(); }
   void SendNext() {
     TensorCall& call = Sending();
-    const std::optional<OutgoingFrame> frame = call.NextFrame();
+    std::optional<OutgoingFrame> frame = call.NextFrame();
     if (call.last_sent()) ++sending_;
-    stream_.Send(frame->fields, frame->payload, call.last_sent() && !tensors_.HasMoreThan(sending_));
+    stream_.Send(*std::move(frame), call.last_sent() && !tensors_.HasMoreThan(sending_));
   }
   TensorCall& Sending() {
     InFlight& tensor = tensors_.At(sending_);

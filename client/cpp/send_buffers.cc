@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/base/crc32c.h"
+
 namespace quantd {
 namespace {
 
@@ -10,15 +12,20 @@ constexpr size_t kFreeBuffersMax = 4;
 
 }  // namespace
 
-grpc::Slice SendBuffers::Copy(std::span<const wire::ByteSpan> payload) {
+grpc::Slice SendBuffers::Copy(std::span<const wire::ByteSpan> payload, std::span<uint32_t> crc32cs) {
   size_t bytes = 0;
   for (wire::ByteSpan part : payload) bytes += part.size();
   std::unique_ptr<Buffer> buffer = Take();
   if (buffer->bytes.size() < bytes) buffer->bytes.resize(bytes);
-  size_t position = 0;
-  for (wire::ByteSpan part : payload) {
-    if (!part.empty()) std::memcpy(buffer->bytes.data() + position, part.data(), part.size());
-    position += part.size();
+  std::byte* target = buffer->bytes.data();
+  for (size_t i = 0; i < payload.size(); ++i) {
+    const wire::ByteSpan part = payload[i];
+    if (!crc32cs.empty()) {
+      crc32cs[i] = CopyWithCrc32c(target, part, 0);
+    } else if (!part.empty()) {
+      std::memcpy(target, part.data(), part.size());
+    }
+    target += part.size();
   }
   buffer->home = shared_from_this();
   std::byte* const data = buffer->bytes.data();

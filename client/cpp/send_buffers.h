@@ -4,6 +4,7 @@
 // read keeps it there. So the caller's memory is copied instead of lent, and a cancelled call can return at once.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -19,9 +20,10 @@ class SendBuffers : public std::enable_shared_from_this<SendBuffers> {
  public:
   static std::shared_ptr<SendBuffers> Create() { return std::shared_ptr<SendBuffers>(new SendBuffers); }
 
-  // The payload, one part after another. The slice keeps this object alive, and its memory is used again when gRPC has
+  // The payload, one part after another. `crc32cs` gets the CRC32C of each part, unless it is empty: what is read for
+  // both is read once. The slice keeps this object alive, and its memory is used again when gRPC has
   // let go of it.
-  grpc::Slice Copy(std::span<const wire::ByteSpan> payload);
+  grpc::Slice Copy(std::span<const wire::ByteSpan> payload, std::span<uint32_t> crc32cs);
 
  private:
   struct Buffer {

@@ -1,5 +1,6 @@
 #include "client/cpp/stream_transport.h"
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -66,11 +67,12 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     return CanSendLocked();
   }
 
-  void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
-            bool half_close) override {
-    const grpc::Slice data = buffers_->Copy(payload);
-    const grpc::ByteBuffer frame = wire::JoinFrame(fields, {&data, data.size() > 0 ? 1u : 0u});
-    Enqueue({frame, half_close});
+  void Send(OutgoingFrame frame, bool half_close) override {
+    std::array<uint32_t, wire::kFramePiecesMax> crc32cs;
+    const auto wanted = std::span(crc32cs).first(frame.checksums ? frame.payload.size() : 0);
+    const grpc::Slice data = buffers_->Copy(frame.payload, wanted);
+    for (size_t i = 0; i < wanted.size(); ++i) frame.fields.mutable_pieces(static_cast<int>(i))->set_crc32c(wanted[i]);
+    Enqueue({wire::JoinFrame(frame.fields, {&data, data.size() > 0 ? 1u : 0u}), half_close});
   }
 
   void HalfClose() override {

@@ -4,13 +4,12 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 
 #include "absl/time/time.h"
+#include "client/cpp/outgoing_frame.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/status.h"
-#include "proto/codec/frame_codec.h"
 
 namespace grpc {
 class Channel;
@@ -31,9 +30,8 @@ class StreamTransport {
 
   // True if Send may be called: the queue of outgoing frames has room and the stream still takes frames.
   virtual bool CanSend() = 0;
-  // Queues a frame; `payload` is copied. `half_close` says that it is the last one.
-  virtual void Send(const google::protobuf::MessageLite& fields, std::span<const wire::ByteSpan> payload,
-                    bool half_close) = 0;
+  // Queues a frame, whose payload is copied. `half_close` says that it is the last one.
+  virtual void Send(OutgoingFrame frame, bool half_close) = 0;
   // No frame will follow, where the last one did not say so. Has no effect on a stream that takes no more.
   virtual void HalfClose() = 0;
   // The next message that has arrived, if one has.

@@ -118,6 +118,7 @@ bool TensorCall::CanSend() const {
 std::optional<OutgoingFrame> TensorCall::NextFrame() {
   if (!CanSend()) return std::nullopt;
   OutgoingFrame frame;
+  frame.checksums = checksums();
   frame.fields.set_tensor_seq(seq_);
   if (!header_sent_) *frame.fields.mutable_header() = task_.header;
   header_sent_ = true;
@@ -144,7 +145,6 @@ void TensorCall::AddPiece(const Run& run, OutgoingFrame& frame) const {
   piece.set_segment(input.name);
   piece.set_offset(offset);
   piece.set_length(static_cast<uint32_t>(run.bytes));
-  if (checksums()) piece.set_crc32c(ExtendCrc32c(0, bytes));
   frame.payload.push_back(bytes);
 }
 

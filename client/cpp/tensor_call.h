@@ -10,15 +10,11 @@
 #include "absl/status/status.h"
 #include "client/cpp/client.h"
 #include "client/cpp/grpc_status.h"
+#include "client/cpp/outgoing_frame.h"
 #include "client/cpp/send_order.h"
 #include "proto/codec/frame_codec.h"
-#include "quantd/v1/quantization_service.pb.h"
 
 namespace quantd {
-
-// The bulk methods' messages have the same fields, so the names of Quantize's stand for both.
-using RequestFields = v1::QuantizeRequest;
-using ResponseFields = v1::QuantizeResponse;
 
 // What a stream takes before it has been accepted.
 inline constexpr uint64_t kInitialWindowBytes = 256u << 10;
@@ -38,11 +34,6 @@ struct TensorTask {
   std::string server_instance;  // the only server that may do it; empty: any
 };
 
-struct OutgoingFrame {
-  RequestFields fields;
-  std::vector<wire::ByteSpan> payload;  // points into the task's inputs
-};
-
 class TensorCall {
  public:
   // `task` must outlive this object. `seq` is the tensor's number in its stream, from 1.
@@ -51,7 +42,7 @@ class TensorCall {
   // True if NextFrame would give a frame now.
   bool CanSend() const;
   // The next frame, if header and credit allow one; the one with `last` is the last. After an error of the server's
-  // the only frame is an empty one with `last`.
+  // the only frame is an empty one with `last`. Its payload is the task's inputs.
   std::optional<OutgoingFrame> NextFrame();
 
   // Takes a response. Checks offsets, sizes and checksums before `sink` gets the bytes. Errors: the server's own for

@@ -74,9 +74,9 @@ class Exchange {
 
   void SendWhatMayGo() {
     while (stream_.CanSend()) {
-      const std::optional<OutgoingFrame> frame = call_.NextFrame();
+      std::optional<OutgoingFrame> frame = call_.NextFrame();
       if (!frame.has_value()) return;
-      stream_.Send(frame->fields, frame->payload, call_.last_sent() && !ends_after_summary_);
+      stream_.Send(*std::move(frame), call_.last_sent() && !ends_after_summary_);
     }
   }
 

@@ -16,8 +16,6 @@ namespace {
 constexpr size_t kTensorsMax = 64;
 constexpr size_t kOutboxFramesMax = 64;
 constexpr size_t kPiecesPerFrameMax = 64;
-// Data of a frame whose copying takes so long that the transport can bring the next one of its tensor meanwhile.
-constexpr uint64_t kReadAheadBytesMin = 128 << 10;
 // How long empty frames keep a tensor alive, which holds a slot meanwhile.
 constexpr int kKeepAliveStallsMax = 10;
 
@@ -65,13 +63,8 @@ void StreamSession::OnFrame(absl::StatusOr<RequestFrame> frame) {
   if (absl::Status status = CheckFrame(*frame); !status.ok()) return EndStream(std::move(status));
   totals_.bytes_received += frame->data_bytes;
   if (frame->data_bytes > 0 || !in_tensor_) data_since_ = environment_.clock.Now();
-  if (frame_.has_value()) {
-    next_frame_ = *std::move(frame);
-    return;
-  }
   frame_.emplace(*std::move(frame));
   if (!in_tensor_) BeginTensor();
-  ReadAhead();
   Pump();
 }
 
@@ -258,18 +251,6 @@ void StreamSession::EndFrame() {
     discarding_ = false;
   }
   frame_.reset();
-  reading_since_ = environment_.clock.Now();  // the time until now was the server's
-  if (!next_frame_.has_value()) return;
-  frame_.emplace(*std::move(next_frame_));
-  next_frame_.reset();
-  ReadAhead();
-}
-
-void StreamSession::ReadAhead() {
-  const bool worth_it = frame_.has_value() && !frame_->frame().last && frame_->frame().data_bytes >= kReadAheadBytesMin;
-  if (!worth_it || discarding_ || reading_ || half_closed_ || final_status_.has_value()) return;
-  reading_ = true;
-  io_->Read();
 }
 
 void StreamSession::Fail(Tensor& tensor, absl::Status status) {
@@ -560,7 +541,6 @@ void StreamSession::DropTensors() {
   }
   tensors_.clear();
   frame_.reset();
-  next_frame_.reset();
   slot_ = nullptr;
 }
 

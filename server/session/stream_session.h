@@ -83,9 +83,9 @@ struct StreamTotals {
   absl::Duration receive_time, queue_time, compute_time;
 };
 
-// Reads a frame only when the last one has been taken into slots, or while a large one is, so that the memory of a
-// stream is bounded by its slots and two frames. Writes one frame at a time. Results leave in the order of the tensors.
-// Safe from any thread; held by shared_ptr, because computations outlive streams.
+// Reads a frame only when the last one has been taken into slots, so that the memory of a stream is bounded by its
+// slots and one frame. Writes one frame at a time. Results leave in the order of the tensors. Safe from any thread;
+// held by shared_ptr, because computations outlive streams.
 class StreamSession : public std::enable_shared_from_this<StreamSession> {
  public:
   // `io` must live until Detach.
@@ -137,7 +137,6 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void ReadAhead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EndFrame() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveUpUploads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void GiveUpOnSlots() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -171,7 +170,6 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<FrameCursor> frame_ ABSL_GUARDED_BY(mutex_);
-  std::optional<RequestFrame> next_frame_ ABSL_GUARDED_BY(mutex_);  // of the same tensor, read ahead
 
   // Work.
   std::deque<Tensor> tensors_ ABSL_GUARDED_BY(mutex_);  // the first one's results are next; the last one receives

@@ -28,7 +28,10 @@ wire::ByteSpan SpanOf(const std::string& bytes) { return std::as_bytes(std::span
 // The whole request as the server sees it.
 v1::QuantizeRequest Join(const OutgoingFrame& frame) {
   v1::QuantizeRequest request = frame.fields;
-  for (wire::ByteSpan part : frame.payload) {
+  EXPECT_EQ(frame.payload.size(), static_cast<size_t>(request.pieces_size()));
+  for (int i = 0; i < request.pieces_size(); ++i) {
+    const wire::ByteSpan part = frame.payload.at(i);
+    if (frame.checksums) request.mutable_pieces(i)->set_crc32c(ExtendCrc32c(0, part));
     request.mutable_data()->append(reinterpret_cast<const char*>(part.data()), part.size());
   }
   return request;
