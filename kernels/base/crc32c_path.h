@@ -16,5 +16,7 @@ struct Crc32cPath {
 const Crc32cPath& SoftwareCrc32c();
 // With the processor's CRC32 instruction; null where this machine has none.
 const Crc32cPath* HardwareCrc32c();
+// By carry-less multiplication of 64 bytes at once (AVX-512); null where this machine has none.
+const Crc32cPath* WideCrc32c();
 
 }  // namespace quantd

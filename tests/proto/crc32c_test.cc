@@ -33,12 +33,13 @@ Bytes RandomBytes(size_t count, uint32_t seed) {
 std::vector<const Crc32cPath*> AllPaths() {
   std::vector<const Crc32cPath*> paths = {&SoftwareCrc32c()};
   if (HardwareCrc32c() != nullptr) paths.push_back(HardwareCrc32c());
+  if (WideCrc32c() != nullptr) paths.push_back(WideCrc32c());
   return paths;
 }
 
-// Around every lane boundary of the hardware path, and many steps beyond.
-constexpr size_t kLongLengths[] = {575,  576,  577,  4079,  4080,    4081,          4087,
-                                   4088, 8160, 8161, 12431, 1 << 16, (1 << 20) + 13};
+// Around every lane boundary of the hardware path, every step of the wide one, and many steps beyond.
+constexpr size_t kLongLengths[] = {255,  256,  257,  511,  512,  513,  575,   576,     577,           4079,
+                                   4080, 4081, 4087, 4088, 8160, 8161, 12431, 1 << 16, (1 << 20) + 13};
 
 TEST(Crc32c, AgreesWithTheVectorsOfRfc3720) {
   Bytes zeros(32), ones(32, std::byte{0xFF}), rising(32), falling(32);
@@ -63,8 +64,8 @@ TEST(Crc32c, OfNothingIsWhatItExtends) {
 }
 
 TEST(Crc32c, EveryPathEqualsTheDefinitionAtEveryShortLengthAndAlignment) {
-  const Bytes bytes = RandomBytes(256, 1);
-  for (size_t length = 0; length <= 200; ++length) {
+  const Bytes bytes = RandomBytes(640, 1);
+  for (size_t length = 0; length <= 600; ++length) {
     for (size_t alignment = 0; alignment < 16; ++alignment) {
       const std::span<const std::byte> part = std::span(bytes).subspan(alignment, length);
       for (const Crc32cPath* path : AllPaths()) {
