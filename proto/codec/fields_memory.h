@@ -3,11 +3,29 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
+#include <vector>
 
 #include "google/protobuf/arena.h"
 
 namespace quantd::wire {
 
+#if defined(__SANITIZE_THREAD__)
+// For ThreadSanitizer protobuf's headers lay out maps in another way than a library that was built without it, and such
+// a library then takes a map's arena for something that it has to delete. So there is no arena.
+class FieldsMemory {
+ public:
+  template <typename Message>
+  Message& Make() {
+    auto message = std::make_shared<Message>();
+    messages_.push_back(message);
+    return *message;
+  }
+
+ private:
+  std::vector<std::shared_ptr<void>> messages_;
+};
+#else
 // Holds what nearly all frames need, and takes more from the heap for the others.
 class FieldsMemory {
  public:
@@ -25,5 +43,6 @@ class FieldsMemory {
   alignas(std::max_align_t) std::array<char, kFirstBytes> first_;
   google::protobuf::Arena arena_;
 };
+#endif
 
 }  // namespace quantd::wire
