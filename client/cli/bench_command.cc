@@ -124,7 +124,8 @@ absl::StatusOr<ExitCode> RunBenchCommand(const BenchArguments& arguments, Enviro
   settings.tensor_bytes = arguments.tensor_mib << 20;
   QUANTD_ASSIGN_OR_RETURN(const std::unique_ptr<BenchPeers> peers, environment.bench_peers(arguments.server));
   const auto announce = [&](const std::string& name) { environment.err << "measuring " << name << "\n" << std::flush; };
-  QUANTD_ASSIGN_OR_RETURN(const BenchReport report, RunBench(settings, *peers, environment.clock, announce));
+  QUANTD_ASSIGN_OR_RETURN(const BenchReport report,
+                          RunBench(settings, *peers, environment.clock, environment.cancel, announce));
   environment.out << (arguments.json ? ToJson(report).dump(2) + "\n" : ToText(report));
   return ExitCode::kOk;
 }

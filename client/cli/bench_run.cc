@@ -23,7 +23,8 @@ using Segments = std::map<std::string, DigestSink::Digest>;
 using Call = std::function<absl::Status()>;
 
 // Runs each of `calls` on a thread of its own; the time until the last has returned.
-absl::StatusOr<absl::Duration> TimeOf(const Clock& clock, const std::vector<Call>& calls) {
+absl::StatusOr<absl::Duration> TimeOf(const Clock& clock, const CancelToken& cancel, const std::vector<Call>& calls) {
+  if (cancel.cancelled()) return absl::CancelledError("The bench was interrupted.");
   std::vector<absl::Status> statuses(calls.size());
   const absl::Time begin = clock.Now();
   std::vector<std::thread> threads;
@@ -42,12 +43,12 @@ T Quantile(std::vector<T> values, double fraction) {
 }
 
 // Of contenders that take turns, the median times.
-absl::StatusOr<std::vector<absl::Duration>> MedianTimes(const Clock& clock, uint32_t rounds,
+absl::StatusOr<std::vector<absl::Duration>> MedianTimes(const Clock& clock, const CancelToken& cancel, uint32_t rounds,
                                                         const std::vector<std::vector<Call>>& contenders) {
   std::vector<std::vector<absl::Duration>> times(contenders.size());
   for (uint32_t round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < contenders.size(); ++i) {
-      QUANTD_ASSIGN_OR_RETURN(const absl::Duration time, TimeOf(clock, contenders[i]));
+      QUANTD_ASSIGN_OR_RETURN(const absl::Duration time, TimeOf(clock, cancel, contenders[i]));
       times[i].push_back(time);
     }
   }
@@ -89,9 +90,9 @@ class AgreedSegments {
 
 class Bench {
  public:
-  Bench(const BenchSettings& settings, BenchPeers& peers, const Clock& clock,
+  Bench(const BenchSettings& settings, BenchPeers& peers, const Clock& clock, const CancelToken& cancel,
         const std::function<void(const std::string&)>& begin)
-      : settings_(settings), peers_(peers), clock_(clock), begin_(begin) {}
+      : settings_(settings), peers_(peers), clock_(clock), cancel_(cancel), begin_(begin) {}
 
   absl::StatusOr<BenchReport> Run() {
     BenchReport report;
@@ -177,7 +178,7 @@ class Bench {
         contenders[1].emplace_back([&] { return raw->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
         contenders[2].emplace_back([&] { return checking->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
       }
-      QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, settings_.rounds, contenders));
+      QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, cancel_, settings_.rounds, contenders));
       const double gigabytes = static_cast<double>(tensor.value_bytes()) * connections / 1e9;
       report.bulk.push_back({direction, connections, gigabytes / absl::ToDoubleSeconds(times[0]),
                              gigabytes / absl::ToDoubleSeconds(times[1]), gigabytes / absl::ToDoubleSeconds(times[2])});
@@ -209,8 +210,8 @@ class Bench {
     const Call exchange = [&] { return echo.Exchange(tensor.View().values); };
     std::vector<absl::Duration> tensor_times, echo_times;
     for (uint32_t i = 0; i < kWarmUpCalls + settings_.small_calls; ++i) {
-      QUANTD_ASSIGN_OR_RETURN(const absl::Duration tensor_time, TimeOf(clock_, {call}));
-      QUANTD_ASSIGN_OR_RETURN(const absl::Duration echo_time, TimeOf(clock_, {exchange}));
+      QUANTD_ASSIGN_OR_RETURN(const absl::Duration tensor_time, TimeOf(clock_, cancel_, {call}));
+      QUANTD_ASSIGN_OR_RETURN(const absl::Duration echo_time, TimeOf(clock_, cancel_, {exchange}));
       if (i < kWarmUpCalls) continue;
       tensor_times.push_back(tensor_time);
       echo_times.push_back(echo_time);
@@ -241,7 +242,7 @@ class Bench {
       return absl::OkStatus();
     };
     const Call stream = [&] { return echo.Stream(all, tensor.value_bytes(), kSmallMessagesInFlightMax); };
-    QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, settings_.rounds, {{run}, {stream}}));
+    QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, cancel_, settings_.rounds, {{run}, {stream}}));
     report.pipelined = {settings_.small_tensors / absl::ToDoubleSeconds(times[0]),
                         settings_.small_tensors / absl::ToDoubleSeconds(times[1])};
     return absl::OkStatus();
@@ -250,14 +251,16 @@ class Bench {
   const BenchSettings& settings_;
   BenchPeers& peers_;
   const Clock& clock_;
+  const CancelToken& cancel_;
   const std::function<void(const std::string&)>& begin_;
 };
 
 }  // namespace
 
 absl::StatusOr<BenchReport> RunBench(const BenchSettings& settings, BenchPeers& peers, const Clock& clock,
+                                     const CancelToken& cancel,
                                      const std::function<void(const std::string& name)>& begin) {
-  return Bench(settings, peers, clock, begin).Run();
+  return Bench(settings, peers, clock, cancel, begin).Run();
 }
 
 }  // namespace quantd::cli

@@ -54,8 +54,10 @@ struct BenchReport {
 };
 
 // Errors: those of the calls; INVALID_ARGUMENT for settings that make no tensor; DATA_LOSS where results are not those
-// of the reference, or differ between two calls. `begin` is called before each measurement with its name.
+// of the reference, or differ between two calls; CANCELLED between two
+// of them. `begin` is called before each measurement with its name.
 absl::StatusOr<BenchReport> RunBench(const BenchSettings& settings, BenchPeers& peers, const Clock& clock,
+                                     const CancelToken& cancel,
                                      const std::function<void(const std::string& name)>& begin);
 
 }  // namespace quantd::cli

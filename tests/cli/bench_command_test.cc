@@ -91,6 +91,12 @@ TEST_F(BenchCommandTest, RefusesToReportOfWrongResults) {
   EXPECT_EQ(out_.str(), "");
 }
 
+TEST_F(BenchCommandTest, AnInterruptionEndsItBetweenTwoCalls) {
+  cancel_.Cancel();
+  EXPECT_NE(RunBench(false), ExitCode::kOk);
+  EXPECT_EQ(out_.str(), "");
+}
+
 TEST_F(BenchCommandTest, SaysWhatIsWrongWithTheScheme) {
   EXPECT_EQ(RunBench(false, {"--set", "block_size"}), ExitCode::kUsage);
   EXPECT_NE(RunBench(false, {"--scheme", "none-such"}), ExitCode::kOk);

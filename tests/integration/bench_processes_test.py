@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import unittest
@@ -37,6 +38,13 @@ class BenchProcesses(unittest.TestCase):
         poll.register(gone, select.POLLIN)
         self.assertTrue(poll.poll(PATIENCE_MS), "the servers' process outlives the bench")
         os.close(gone)
+
+    def test_an_interruption_ends_it(self):
+        with subprocess.Popen([QUANTCTL, "bench", "--rounds=1000"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as bench:
+            self.assertIn(b"measuring quantize", bench.stderr.readline())
+            bench.send_signal(signal.SIGINT)
+            self.assertIn(b"interrupted", bench.communicate(timeout=PATIENCE_MS / 1000)[1])
+            self.assertEqual(bench.returncode, 130)
 
     def test_a_target_that_is_none_is_an_error_of_usage(self):
         run = subprocess.run([QUANTCTL, "bench", "--cpu-target", "z80"], capture_output=True, text=True)
