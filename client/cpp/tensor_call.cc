@@ -48,6 +48,24 @@ class PartsCursor {
   size_t position_ = 0;
 };
 
+// What the server can surely go on with: a unit, or where it needs several inputs for one, a batch; and before that
+// all inputs that belong to the whole tensor.
+uint64_t ProgressBytes(const v1::Accept& accept) {
+  const uint64_t batch_units = accept.unit_elements() == 0 ? 0 : accept.batch_elements() / accept.unit_elements();
+  uint64_t whole_tensor_bytes = 0, unit_bytes = 0;
+  int inputs = 0;
+  for (const v1::Segment& segment : accept.inputs()) {
+    if (segment.unit_bytes() == 0) {
+      whole_tensor_bytes += std::min<uint64_t>(segment.size_bytes(), UINT32_MAX);
+    } else {
+      unit_bytes += std::min<uint64_t>(segment.unit_bytes(), UINT32_MAX);
+      ++inputs;
+    }
+  }
+  const auto per_units = CheckedMul(unit_bytes, inputs == 1 ? 1 : std::max<uint64_t>(batch_units, 1));
+  return per_units.has_value() && *per_units <= UINT64_MAX / 2 ? whole_tensor_bytes + *per_units : UINT64_MAX;
+}
+
 // Whether the job makes what the range's units own of a segment, no less and no more.
 bool IsPartOfRange(const v1::TensorHeader& header, const v1::Accept& accept, const v1::Segment& segment) {
   if (!header.has_range() || segment.unit_bytes() == 0) return true;
@@ -112,7 +130,14 @@ uint64_t TensorCall::Credit() const {
 
 bool TensorCall::CanSend() const {
   if (last_sent_ || summary_.has_value()) return false;
-  return !header_sent_ || server_error_.has_value() || Credit() > 0;
+  return !header_sent_ || server_error_.has_value() || HasCreditForAFrame();
+}
+
+// Credit comes in amounts of the server's. To send each at once would cut the tensor into ever smaller frames.
+bool TensorCall::HasCreditForAFrame() const {
+  const uint64_t whole_frame = std::min({uint64_t{frame_data_bytes_}, total_bytes_ - sent_bytes_, window_bytes_ / 2});
+  const bool more_will_come = sent_bytes_ - consumed_bytes_ >= progress_bytes_;
+  return Credit() > 0 && (Credit() >= whole_frame || !more_will_come);
 }
 
 std::optional<OutgoingFrame> TensorCall::NextFrame() {
@@ -193,6 +218,7 @@ absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink)
   QUANTD_RETURN_IF_ERROR(MatchInputs(accept));
   frame_data_bytes_ = std::min(frame_data_bytes_, accept.frame_data_bytes_max());
   window_bytes_ = accept.window_bytes();
+  progress_bytes_ = ProgressBytes(accept);
   unit_elements_ = accept.unit_elements();
   server_instance_ = accept.server_instance();
   if (accept.upload_kept()) {

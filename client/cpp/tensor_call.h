@@ -85,6 +85,7 @@ class TensorCall {
   };
 
   uint64_t Credit() const;
+  bool HasCreditForAFrame() const;
   void AddPiece(const Run& run, OutgoingFrame& frame) const;
   absl::Status TakeAccept(const v1::Accept& accept, SegmentSink& sink);
   absl::Status MatchInputs(const v1::Accept& accept);
@@ -104,6 +105,8 @@ class TensorCall {
   uint64_t sent_bytes_ = 0;
   uint64_t consumed_bytes_ = 0;
   uint64_t window_bytes_;
+  // In flight, this much makes the server go on, so that credit will come; unknown before Accept.
+  uint64_t progress_bytes_ = UINT64_MAX;
   uint32_t frame_data_bytes_;
   bool header_sent_ = false;
   bool last_sent_ = false;

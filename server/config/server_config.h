@@ -49,7 +49,7 @@ struct ServerConfig {
   std::string cpu_target = "auto";  // or a name of kernels/cpu's; whether the processor has it is found at the start
   std::string spool_directory = "/tmp";
   bool reflection = true;
-  uint64_t transport_bytes_max = 512u << 20;
+  uint64_t transport_bytes_max = 2u << 30;
   Limits limits;
   std::vector<PrincipalConfig> principals;
   CalibrationLimits calibration;

@@ -1,4 +1,4 @@
-// Walks through a request frame's data, copying and checking as it goes.
+// Walks through a request frame's data, copying and checking as it goes, or leaving that for later.
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/session/frame.h"
+#include "server/session/pending_input.h"
 
 namespace quantd::server {
 
@@ -22,15 +23,22 @@ class FrameCursor {
   }
   uint32_t piece_bytes_taken() const { return piece_bytes_taken_; }
   uint32_t piece_bytes_left() const { return piece()->length - piece_bytes_taken_; }
-  // CRC32C of what has been taken of this piece.
+  // CRC32C of what has been copied of this piece.
   uint32_t crc32c() const { return crc32c_; }
 
   // Copies the next `bytes` of this piece to `target`; at most piece_bytes_left().
   void CopyTo(std::byte* target, uint64_t bytes);
+  // The next `bytes` of this piece, not 0 and at most piece_bytes_left(), which will go to `target` in the pass's
+  // `input`. The first ones of a piece are checked with all of it, if `checked`.
+  PendingInput Defer(size_t input, std::byte* target, uint64_t bytes, bool checked);
   // Goes to the next piece; this one must have been taken in full.
   void NextPiece();
 
  private:
+  // Goes on by that many bytes; `use` gets each part.
+  template <typename Use>
+  void Walk(uint64_t bytes, const Use& use);
+
   RequestFrame frame_;
   size_t piece_index_ = 0;
   uint32_t piece_bytes_taken_ = 0;

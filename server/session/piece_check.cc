@@ -30,18 +30,25 @@ absl::Status CheckPiece(const InputPiece& piece, uint64_t expected_offset, uint6
   return absl::OkStatus();
 }
 
+bool IsChecked(const InputPiece& piece, ChecksumKind checksums) {
+  return checksums != ChecksumKind::kNone && piece.crc32c.has_value();
+}
+
+absl::Status CheckCrc32c(const InputPiece& piece, uint32_t crc32c) {
+  if (*piece.crc32c == crc32c) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kDataLoss, reason::kChecksumMismatch,
+      "bytes " + std::to_string(piece.offset) + " to " + std::to_string(piece.offset + piece.length) + " of \"" +
+          piece.segment +
+          "\" do not fit their CRC32C. Send the tensor again; if it happens again, look at the machine "
+          "and the network between.",
+      {{"segment", piece.segment}, {"offset", std::to_string(piece.offset)}, {"length", std::to_string(piece.length)}});
+}
+
 absl::Status FinishPiece(FrameCursor& cursor, ChecksumKind checksums) {
   const InputPiece& piece = *cursor.piece();
-  const bool verify = checksums != ChecksumKind::kNone && piece.crc32c.has_value();
-  if (verify && *piece.crc32c != cursor.crc32c()) {
-    return MakeError(absl::StatusCode::kDataLoss, reason::kChecksumMismatch,
-                     "bytes " + std::to_string(piece.offset) + " to " + std::to_string(piece.offset + piece.length) +
-                         " of \"" + piece.segment +
-                         "\" do not fit their CRC32C. Send the tensor again; if it happens again, look at the machine "
-                         "and the network between.",
-                     {{"segment", piece.segment},
-                      {"offset", std::to_string(piece.offset)},
-                      {"length", std::to_string(piece.length)}});
+  if (IsChecked(piece, checksums)) {
+    if (absl::Status status = CheckCrc32c(piece, cursor.crc32c()); !status.ok()) return status;
   }
   cursor.NextPiece();
   return absl::OkStatus();

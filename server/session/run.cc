@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "kernels/base/crc32c.h"
 #include "kernels/base/status_macros.h"
+#include "server/session/gathering_run.h"
 
 namespace quantd::server {
 namespace {
@@ -32,9 +34,9 @@ void CutIntoPieces(Run& run, const SegmentLayout& segment, std::span<const std::
   }
 }
 
-absl::Status ComputeUnits(Run& run, Backend& backend) {
+absl::Status ComputeUnits(Run& run, Backend& backend, const Clock& clock) {
   if (run.units.pass == 1) QUANTD_RETURN_IF_ERROR(ReadSpooledInput(run));
-  QUANTD_ASSIGN_OR_RETURN(run.result, backend.Run(*run.plan, run.units, *run.cancelled));
+  QUANTD_ASSIGN_OR_RETURN(run.result, GatherAndRun(run, backend, clock));
   const Pass& pass = run.plan->passes[run.units.pass];
   for (size_t i = 0; i < pass.outputs.size(); ++i) {
     const SegmentLayout& segment = pass.outputs[i];
@@ -52,6 +54,15 @@ absl::Status ComputeUnits(Run& run, Backend& backend) {
 
 }  // namespace
 
+absl::Status GatherInput(Run& run, const Clock& clock) {
+  const std::vector<PendingInput> pending = std::exchange(run.pending, {});
+  if (pending.empty()) return absl::OkStatus();
+  const absl::Time started_at = clock.Now();
+  for (size_t i = 0; i < kSegmentsMax; ++i) QUANTD_RETURN_IF_ERROR(Gather(pending, i, run.input_crc32c[i]));
+  run.receive_time += clock.Now() - started_at;
+  return absl::OkStatus();
+}
+
 bool InputIsIntact(const Run& run) {
   const auto& inputs = run.plan->passes[run.units.pass].inputs;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -64,14 +75,15 @@ bool InputIsIntact(const Run& run) {
 
 void Compute(Run& run, Backend& backend, const Clock& clock) {
   const absl::Time started_at = clock.Now();
+  const absl::Duration received_before = run.receive_time;
   run.queue_time = started_at - run.ready_at;
   run.device = backend.name();
   if (run.cancelled->load(std::memory_order_acquire)) {
     run.status = absl::CancelledError("cancelled before it was computed");
   } else {
-    run.status = run.compute != nullptr ? run.compute() : ComputeUnits(run, backend);
+    run.status = run.compute != nullptr ? run.compute() : ComputeUnits(run, backend, clock);
   }
-  run.compute_time = clock.Now() - started_at;
+  run.compute_time = clock.Now() - started_at - (run.receive_time - received_before);
 }
 
 }  // namespace quantd::server

@@ -18,6 +18,7 @@
 #include "kernels/base/clock.h"
 #include "kernels/scheme/batch_layout.h"
 #include "server/session/frame.h"
+#include "server/session/pending_input.h"
 #include "server/session/region_allocator.h"
 #include "server/session/spool.h"
 
@@ -33,9 +34,10 @@ struct Run {
   Region memory;
   std::shared_ptr<const void> whole_tensor_inputs;  // keeps what units.inputs points to outside of the region
   UnitBatch units;
-  uint64_t input_bytes = 0;  // that the client sent for these units
-  uint64_t cost_bytes = 0;   // of `compute`, where it is not its input that it costs
-  // Of each input as it came, where that is known without reading it once more.
+  uint64_t input_bytes = 0;           // that the client sent for these units
+  uint64_t cost_bytes = 0;            // of `compute`, where it is not its input that it costs
+  std::vector<PendingInput> pending;  // of the inputs, what is not in the slot
+  // Of each input as it came, where that is known without reading it once more; without what is pending.
   std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
   uint32_t piece_bytes_max = 0;
   bool checksums = true;
@@ -52,15 +54,20 @@ struct Run {
   BatchResult result;
   std::string_view device;          // the backend's name
   std::vector<OutputPiece> pieces;  // what goes on the wire, in order; they keep the slot
-  absl::Duration queue_time, compute_time;
+  absl::Duration queue_time, receive_time, compute_time;
 
   // Set by the tensor when the computing thread has given the run back.
   bool done = false;
 };
 
-// Computes the run on this thread: reads its input from the spool if it is of the second pass, runs the backend, spools
-// what the second pass will need (and else is not sent), and cuts the output into pieces with their CRC32C. Never fails
-// otherwise than in run.status; a run whose backend failed can be computed again.
+// Copies the input that is pending into the slot, for those who can compute it only there, and lets go of the
+// transport's memory. DATA_LOSS with reason CHECKSUM_MISMATCH.
+absl::Status GatherInput(Run& run, const Clock& clock);
+
+// Computes the run on this thread: gathers its input, which then is in the slot only if it must be, or reads it from
+// the spool if it is of the second pass, runs the backend, spools what the second pass will need (and else is not
+// sent), and cuts the output into pieces with their CRC32C. Never fails otherwise than in run.status; a run whose
+// backend failed can be computed again.
 void Compute(Run& run, Backend& backend, const Clock& clock);
 
 // False if an input in the slot is not what came: something has written to it that should not have. True for what

@@ -34,8 +34,12 @@ class StreamJob {
   virtual uint64_t output_bytes() const = 0;
 
   // Takes the rest of the frame's pieces, or as much as there is memory for. INVALID_ARGUMENT or DATA_LOSS with the
-  // reasons of quantd.v1.Piece, and INCOMPLETE_TENSOR if this is the last frame and bytes are missing.
+  // reasons of quantd.v1.Piece, and INCOMPLETE_TENSOR if this is the last frame and bytes are missing. What a large
+  // piece says of its CRC32C may only be looked at by the run that has its first byte.
   virtual absl::Status Take(FrameCursor& cursor) = 0;
+
+  // False: enough of the input waits for what is being computed, and lies in frames until then.
+  virtual bool has_room_for_input() const { return true; }
 
   // Not 0: nothing goes on until GiveRegion gets a region of that many bytes.
   virtual uint64_t RegionBytesNeeded() const = 0;

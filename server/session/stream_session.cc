@@ -375,7 +375,8 @@ void StreamSession::Submit(StreamJob& job, uint64_t seq, const std::shared_ptr<R
   task.compute_on_cpu = [session = shared_from_this(), turn = task.turn, seq, run] {
     session->environment_.submit(turn, [session, seq, run] {
       Compute(*run, session->environment_.backend, session->environment_.clock);
-      session->environment_.load_budget.Observe(run->input_bytes + run->cost_bytes, run->compute_time);
+      session->environment_.load_budget.Observe(run->input_bytes + run->cost_bytes,
+                                                run->receive_time + run->compute_time);
       session->OnComputed(seq, *run);
     });
   };
@@ -388,7 +389,7 @@ void StreamSession::Submit(StreamJob& job, uint64_t seq, const std::shared_ptr<R
 bool StreamSession::ComputeHere(StreamJob& job, Run& run) {
   if (run.value_bytes() > kComputedHereBytesMax || environment_.run_here == nullptr) return false;
   if (!environment_.run_here([&] { Compute(run, environment_.backend, environment_.clock); })) return false;
-  environment_.load_budget.Observe(run.input_bytes + run.cost_bytes, run.compute_time);
+  environment_.load_budget.Observe(run.input_bytes + run.cost_bytes, run.receive_time + run.compute_time);
   job.GiveBack(run);
   again_ = true;
   return true;
@@ -493,9 +494,12 @@ void StreamSession::ReadMore() {
   const bool room = tensors_.size() < kTensorsMax && outbox_.size() < kOutboxFramesMax;
   const bool last_tensor_has_its_memory =
       in_tensor_ || tensors_.empty() || tensors_.back().job == nullptr || tensors_.back().job->needs_no_more_memory();
+  const bool takes_input =
+      tensors_.empty() || tensors_.back().job == nullptr || tensors_.back().job->has_room_for_input();
   if (reading_ || half_closed_ || frame_.has_value() || final_status_.has_value() || !room ||
-      !last_tensor_has_its_memory)
+      !last_tensor_has_its_memory || !takes_input) {
     return;
+  }
   reading_ = true;
   reading_since_ = environment_.clock.Now();
   io_->Read();

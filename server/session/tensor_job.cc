@@ -17,6 +17,8 @@ namespace {
 
 // Batches of the second pass that are under way at once: one computes while the next is read from the spool.
 constexpr size_t kSecondPassRunsMax = 2;
+// How much may wait for the run that is being computed.
+constexpr uint64_t kPendingBytesMax = 2 << 20;
 
 // The first unit of which the client does not have everything that the pass makes. Whole-tensor segments come anew.
 uint64_t FirstUnitWithout(const Plan& plan, const Pass& pass, const std::map<std::string, uint64_t>& received_bytes) {
@@ -260,6 +262,10 @@ absl::Status TensorJob::TakePiece(FrameCursor& cursor) {
     }
   } else {
     QUANTD_RETURN_IF_ERROR(FillBatch(cursor, input));
+    if (cursor.piece_bytes_left() == 0 && IsDeferred(piece)) {
+      cursor.NextPiece();  // it is checked when it is copied
+      return absl::OkStatus();
+    }
   }
   return cursor.piece_bytes_left() == 0 ? FinishPiece(cursor, request_.checksum_kind) : absl::OkStatus();
 }
@@ -278,12 +284,8 @@ absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
               "input segments of one batch (Accept.batch_elements elements) before any of the next.");
     }
     const uint64_t bytes = std::min<uint64_t>(cursor.piece_bytes_left(), end - input_ends_[input]);
-    const uint32_t crc_before = cursor.crc32c();
-    cursor.CopyTo(batch_->region.data + batch_->layout.inputs[input].offset + (input_ends_[input] - begin), bytes);
-    if (std::optional<uint32_t>& crc = batch_->input_crc32c[input]; crc.has_value()) {
-      // Combining is its own inverse: what the cursor's CRC had before is taken out of what it has now.
-      crc = CombineCrc32c(*crc, CombineCrc32c(crc_before, cursor.crc32c(), bytes), bytes);
-    }
+    std::byte* const target = batch_->region.data + batch_->layout.inputs[input].offset + (input_ends_[input] - begin);
+    QUANTD_RETURN_IF_ERROR(batch_->Take(cursor, input, target, bytes, request_.checksum_kind));
     input_ends_[input] += bytes;
     received_bytes_ += bytes;
     if (BatchIsFull()) {
@@ -293,6 +295,10 @@ absl::Status TensorJob::FillBatch(FrameCursor& cursor, size_t input) {
     }
   }
   return absl::OkStatus();
+}
+
+bool TensorJob::has_room_for_input() const {
+  return runs_computing_ == 0 || !batch_.has_value() || batch_->pending_bytes() < kPendingBytesMax;
 }
 
 absl::Status TensorJob::CheckInputComplete() const {
@@ -330,8 +336,7 @@ void TensorJob::OpenBatch() {
   // No run is counted in part.
   const bool counted_before = pass_index_ == 0 && next_batch_unit_ < counted_before_units_;
   if (counted_before) units = std::min(units, counted_before_units_ - next_batch_unit_);
-  batch_ = Batch{next_batch_unit_, next_batch_unit_ + units, next_batch_unit_, LayOut(pass(), units), {}, {}};
-  batch_->input_crc32c.fill(0);
+  batch_.emplace(next_batch_unit_, next_batch_unit_ + units, LayOut(pass(), units));
   next_batch_unit_ += units;
 }
 
@@ -382,19 +387,12 @@ void TensorJob::MakeRun(uint64_t end_unit) {
     const SegmentLayout& segment = pass().inputs[i];
     units.inputs[i] =
         segment.whole_tensor() ? (*whole_tensor_inputs_)[i].data() : place(segment, batch_->layout.inputs[i]);
-    if (pass_index_ > 0 || segment.whole_tensor()) continue;
-    const auto [begin, end] = plan_->BytesOf(segment, units.begin_unit, units.end_unit);
-    run->input_bytes += end - begin;
-    std::optional<uint32_t>& crc = batch_->input_crc32c[i];
-    crc = input_ends_[i] == end ? crc : std::nullopt;
-    run->input_crc32c[i] = crc;
-    if (crc.has_value()) crc = 0;
   }
   for (size_t i = 0; i < pass().outputs.size(); ++i) {
     const SegmentLayout& segment = pass().outputs[i];
     if (!segment.whole_tensor()) units.outputs[i] = place(segment, batch_->layout.outputs[i]);
   }
-  batch_->submitted_unit = end_unit;
+  if (pass_index_ == 0) batch_->HandOver(*run, input_ends_);
   runs_.push_back(run);
   ready_.push_back(std::move(run));
 }
@@ -487,6 +485,7 @@ absl::Status TensorJob::Absorb(Run& run, std::vector<OutputPiece>& pieces) {
   }
   devices_.insert(run.device);
   summary_.queue_time += run.queue_time;
+  summary_.receive_time += run.receive_time;
   summary_.compute_time += run.compute_time;
   for (OutputPiece& piece : run.pieces) AddPiece(std::move(piece), pieces);
   return absl::OkStatus();

@@ -17,11 +17,11 @@
 #include "absl/time/time.h"
 #include "kernels/backend/backend.h"
 #include "kernels/base/clock.h"
-#include "kernels/scheme/batch_layout.h"
 #include "kernels/scheme/plan.h"
 #include "kernels/scheme/scale_mean.h"
 #include "server/session/frame.h"
 #include "server/session/frame_cursor.h"
+#include "server/session/input_batch.h"
 #include "server/session/limits.h"
 #include "server/session/preparation.h"
 #include "server/session/run.h"
@@ -75,6 +75,7 @@ class TensorJob final : public StreamJob {
   uint64_t input_bytes() const override;
   uint64_t output_bytes() const override;
   absl::Status Take(FrameCursor& cursor) override;
+  bool has_room_for_input() const override;
   uint64_t RegionBytesNeeded() const override;
   void GiveRegion(Region region) override;
   std::shared_ptr<Run> NextRun() override;
@@ -97,16 +98,6 @@ class TensorJob final : public StreamJob {
   SummaryInfo Summary() const override;
 
  private:
-  // The batch that is being filled: a run of units in one region. Without a region it waits for one.
-  struct Batch {
-    uint64_t begin_unit = 0;
-    uint64_t end_unit = 0;
-    uint64_t submitted_unit = 0;  // up to here runs have been made
-    BatchLayout layout;
-    Region region;
-    // CRC32C of what each input has from submitted_unit on; none once a run has ended inside of what had come.
-    std::array<std::optional<uint32_t>, kSegmentsMax> input_crc32c{};
-  };
   // Bytes of the inputs that belong to the whole tensor, one entry for each input of the first pass.
   using WholeTensorInputs = std::vector<std::vector<std::byte>>;
 
@@ -174,7 +165,7 @@ class TensorJob final : public StreamJob {
   uint32_t pass_index_ = 0;
   uint64_t batch_units_max_ = 0;
   uint64_t next_batch_unit_ = 0;
-  std::optional<Batch> batch_;
+  std::optional<InputBatch> batch_;
   std::deque<std::shared_ptr<Run>> runs_;   // made and not yet absorbed
   std::deque<std::shared_ptr<Run>> ready_;  // of these, not yet handed out
   uint32_t runs_computing_ = 0;

@@ -131,6 +131,7 @@ bool GpuPool::MayBeReplayed(Run& run, const Reservation& place) {
 
 void GpuPool::ComputeOrLeave(const ComputeTask& task, const Reservation& place) {
   Run& run = *task.run;
+  if (run.status = GatherInput(run, clock_); !run.status.ok()) return task.done();
   Compute(run, place.worker(), clock_);
   if (!FailedOnGpu(run.status) || !MayBeReplayed(run, place)) return task.done();
   logger_.Write(LogLevel::kInfo, "batch goes from a gpu to the cpu",
@@ -140,6 +141,7 @@ void GpuPool::ComputeOrLeave(const ComputeTask& task, const Reservation& place) 
 
 void GpuPool::ComputeOnGpuOnly(const ComputeTask& task) {
   Run& run = *task.run;
+  if (run.status = GatherInput(run, clock_); !run.status.ok()) return task.done();
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     const auto place = AwaitPlace(run, run.value_bytes(), run.status);
     if (place == nullptr) break;

@@ -190,6 +190,23 @@ TEST(TensorCall, StaysWithinEveryCreditAtEveryFrameSize) {
   }
 }
 
+TEST(TensorCall, WaitsForTheCreditOfAWholeFrameIfSomeIsOnItsWay) {
+  const std::string values = ToyValues(200'000);
+  const TensorTask task = ToyQuantizeTask(values, {.frame_data_bytes = 10'000});
+  TensorCall call(task);
+  ToyPeer peer({.window_bytes = 65'000});
+  RecordingSink sink;
+  Conversation conversation{call, peer, sink};
+  EXPECT_EQ(conversation.Run(), absl::OkStatus());
+  EXPECT_EQ(sink.written, toy::Quantized(values));
+  std::vector<size_t>& frames = conversation.frame_data_bytes;
+  ASSERT_EQ(frames.at(26), kInitialWindowBytes % 10'000) << "before the accept it is not known what is on its way";
+  frames.erase(frames.begin() + 26);
+  ASSERT_EQ(frames.back(), (values.size() - kInitialWindowBytes % 10'000) % 10'000) << "the last bytes";
+  frames.pop_back();
+  EXPECT_THAT(frames, Each(10'000u));
+}
+
 TEST(TensorCall, WorksWithOneByteInEveryFrame) {
   const std::string values = ToyValues(130);
   const TensorTask task = ToyQuantizeTask(values, {.frame_data_bytes = 1});

@@ -61,6 +61,38 @@ TEST_F(FrameCursorTest, APieceCanBeTakenByTheByteAndItsChecksumIsTheWholePieces)
   EXPECT_EQ(cursor_.crc32c(), 0u) << "each piece has a checksum of its own";
 }
 
+TEST_F(FrameCursorTest, WhatIsDeferredIsTakenAndReadLater) {
+  Bytes slot(17);
+  std::vector<PendingInput> pending{cursor_.Defer(0, slot.data(), 4, true), cursor_.Defer(0, slot.data() + 4, 6, true)};
+  EXPECT_EQ(cursor_.piece_bytes_left(), 0u);
+  cursor_.NextPiece();
+  pending.push_back(cursor_.Defer(0, slot.data() + 10, 7, false));
+  cursor_.NextPiece();
+  EXPECT_EQ(cursor_.piece(), nullptr);
+  EXPECT_EQ(pending[0].checked->segment, "a");
+  EXPECT_FALSE(pending[1].checked.has_value()) << "checked with the piece's first byte";
+  EXPECT_FALSE(pending[2].checked.has_value()) << "nobody wants it";
+  std::optional<uint32_t> crc;
+  EXPECT_TRUE(Gather(pending, 0, crc).ok());
+  Bytes expected = Counting(10, 1);
+  const Bytes b = Counting(7, 50);
+  expected.insert(expected.end(), b.begin(), b.end());
+  EXPECT_EQ(slot, expected);
+}
+
+TEST_F(FrameCursorTest, WhatIsDeferredKeepsTheFramesMemory) {
+  RequestFrame frame = testing::MakeFrame(1, {{"a", 0, Counting(4, 1)}}, true);
+  const std::weak_ptr<const void> memory = frame.owner;
+  std::optional<PendingInput> pending;
+  {
+    FrameCursor cursor(std::move(frame));
+    pending = cursor.Defer(0, nullptr, 4, false);
+  }
+  EXPECT_FALSE(memory.expired());
+  pending.reset();
+  EXPECT_TRUE(memory.expired());
+}
+
 TEST(FrameCursor, AFrameWithoutPiecesIsOver) {
   const FrameCursor cursor(testing::MakeFrame(1, {}, false));
   EXPECT_EQ(cursor.piece(), nullptr);

@@ -18,8 +18,9 @@ class InspectingPool final : public DevicePool {
   absl::Status CheckUsable() const override { return absl::OkStatus(); }
   std::vector<DeviceInfo> Describe() const override { return {}; }
   bool TryCompute(const ComputeTask& task) override {
-    const Run& run = *task.run;
+    Run& run = *task.run;
     ++runs;
+    EXPECT_TRUE(GatherInput(run, clock_).ok());
     EXPECT_TRUE(InputIsIntact(run));
     const auto& inputs = run.plan->passes[run.units.pass].inputs;
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -35,6 +36,9 @@ class InspectingPool final : public DevicePool {
 
   int runs = 0;
   int known = 0;
+
+ private:
+  const RealClock clock_;
 };
 
 class StreamInput : public ::testing::Test {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <span>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -50,9 +52,21 @@ class Task {
     return std::string(run_->device);
   }
   Run& run() { return *run_; }
+  // Its input comes from a frame; the slot has nothing yet. Returns the frame's piece.
+  InputPiece& DeferInput() {
+    auto* const slot = const_cast<std::byte*>(run_->units.inputs[0]);
+    const std::span<std::byte> input(slot, batch_.plan.passes[0].inputs[0].bytes);
+    frame_.assign(input.begin(), input.end());
+    std::fill(input.begin(), input.end(), std::byte{0});
+    const InputPiece piece{"values", 0, static_cast<uint32_t>(input.size()), batch_.input_crc32c()};
+    run_->pending.push_back({0, slot, input.size(), {frame_}, nullptr, piece});
+    run_->input_crc32c[0] = 0;  // of nothing
+    return *run_->pending[0].checked;
+  }
 
  private:
   SlotBatch& batch_;
+  testing::Bytes frame_;
   const RealClock clock_;
   const std::shared_ptr<Run> run_ = std::make_shared<Run>();
   ComputeTask task_;
@@ -125,6 +139,30 @@ TEST_F(Pool, ABatchWhoseGpuDiesIsComputedOnTheCpu) {
     workers_.clear();
     MakeServing({{fault}});
     EXPECT_EQ(Run(DevicePolicy::kAuto), "cpu") << fault;
+  }
+}
+
+TEST_F(Pool, ABatchWhoseInputIsStillInFramesIsGatheredFirst) {
+  for (const std::string fault : {"none", "crash"}) {
+    pool_.reset();
+    workers_.clear();
+    MakeServing({{fault}});
+    SlotBatch batch(*harness_.arena);
+    Task task(batch, DevicePolicy::kAuto);
+    task.DeferInput();
+    EXPECT_EQ(task.RunOn(*pool_), fault == "none" ? "gpu" : "cpu");
+  }
+}
+
+TEST_F(Pool, ABatchWhoseFramesAreDamagedIsComputedNowhere) {
+  for (const DevicePolicy policy : {DevicePolicy::kAuto, DevicePolicy::kGpu}) {
+    pool_.reset();
+    workers_.clear();
+    MakeServing({{"none"}});
+    SlotBatch batch(*harness_.arena);
+    Task task(batch, policy);
+    *task.DeferInput().crc32c ^= 1;
+    EXPECT_EQ(task.RunOn(*pool_), reason::kChecksumMismatch);
   }
 }
 
