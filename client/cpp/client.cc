@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/accept_cache.h"
 #include "client/cpp/calibration_calls.h"
 #include "client/cpp/channel_pool.h"
 #include "client/cpp/grpc_status.h"
@@ -308,8 +309,9 @@ class GrpcClient final : public Client {
     const std::vector<ChannelPool::Lease> leases =
         channels_.Take(static_cast<uint32_t>(std::min<size_t>(wanted, options_.connections_max)));
     const auto run = [&](size_t pipeline) {
-      RunPipeline(work, options, options_.retry, RetryWorld(leases[pipeline], deadline, options.cancel),
-                  [&] { return OpenStream(leases[pipeline].channel(), method, deadline); });
+      RunPipeline(
+          work, options, options_.retry, RetryWorld(leases[pipeline], deadline, options.cancel),
+          [&] { return OpenStream(leases[pipeline].channel(), method, deadline); }, accepts_);
     };
     std::vector<std::thread> threads;
     for (size_t i = 1; i < leases.size(); ++i) threads.emplace_back(run, i);
@@ -348,8 +350,9 @@ class GrpcClient final : public Client {
 
   absl::StatusOr<Summary> Run(BulkMethod method, const ChannelPool::Lease& lease, const TensorTask& task,
                               SegmentSink& sink, const CallOptions& options, absl::Time deadline) {
-    return RunTensor(task, sink, options, options_.retry, RetryWorld(lease, deadline, options.cancel),
-                     [&] { return OpenStream(lease.channel(), method, deadline); });
+    return RunTensor(
+        task, sink, options, options_.retry, RetryWorld(lease, deadline, options.cancel),
+        [&] { return OpenStream(lease.channel(), method, deadline); }, accepts_);
   }
 
   absl::Status CallUnary(const std::function<grpc::Status(Stub&, grpc::ClientContext&)>& call) {
@@ -381,6 +384,7 @@ class GrpcClient final : public Client {
 
   const ClientOptions options_;
   ChannelPool channels_;
+  AcceptCache accepts_;
   ServersOfSessions servers_of_sessions_;
 };
 

@@ -73,8 +73,8 @@ class Backlog {
 // One stream of the pipeline. Tensors that it does not finish stay in `tensors`.
 class PipelineStream {
  public:
-  PipelineStream(Backlog& tensors, const CallOptions& options, StreamTransport& stream)
-      : tensors_(tensors), options_(options), stream_(stream) {}
+  PipelineStream(Backlog& tensors, const CallOptions& options, StreamTransport& stream, AcceptCache& accepts)
+      : tensors_(tensors), options_(options), stream_(stream), accepts_(accepts) {}
 
   AttemptResult Run() {
     absl::Status status = Converse();
@@ -137,14 +137,14 @@ class PipelineStream {
   }
 
   absl::Status Take(const grpc::ByteBuffer& message) {
-    ReceivedResponse response;
+    ReceivedResponse response(accepts_);
     QUANTD_RETURN_IF_ERROR(response.Parse(message));
     InFlight& tensor = tensors_.At(0);
     if (!tensor.call.has_value()) {
       return absl::InternalError("The server broke the protocol: a response for a tensor that was not sent.");
     }
     TensorCall& call = *tensor.call;
-    absl::Status status = call.Receive(response.fields(), response.data(), tensor.sink);
+    absl::Status status = call.Receive(response.fields(), response.accept(), response.data(), tensor.sink);
     if (const auto& error = call.server_error(); error.has_value()) {
       if (error->status.code() == absl::StatusCode::kUnavailable) {
         refusal_ = *error;
@@ -177,6 +177,7 @@ class PipelineStream {
   Backlog& tensors_;
   const CallOptions& options_;
   StreamTransport& stream_;
+  AcceptCache& accepts_;
   size_t sending_ = 0;  // so many of tensors_ are sent; the next one is being sent
   uint64_t last_seq_ = 0;
   uint64_t finished_ = 0;
@@ -186,13 +187,14 @@ class PipelineStream {
 }  // namespace
 
 void RunPipeline(PipelineWork& work, const CallOptions& options, const RetryPolicy& policy,
-                 const RetryEnvironment& environment, const std::function<std::unique_ptr<StreamTransport>()>& open) {
+                 const RetryEnvironment& environment, const std::function<std::unique_ptr<StreamTransport>()>& open,
+                 AcceptCache& accepts) {
   Backlog tensors(work);
   const absl::Status status = RunWithRetries(policy, environment, [&]() -> AttemptResult {
     if (!tensors.HasMoreThan(0)) return {};
     tensors.ForgetCalls();
     const auto stream = open();
-    return PipelineStream(tensors, options, *stream).Run();
+    return PipelineStream(tensors, options, *stream, accepts).Run();
   });
   tensors.FinishAll(status);
 }

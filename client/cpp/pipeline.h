@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/cpp/accept_cache.h"
 #include "client/cpp/client.h"
 #include "client/cpp/memory_sink.h"
 #include "client/cpp/retry.h"
@@ -32,6 +33,7 @@ class PipelineWork {
 // retries end: a new one begins with the first tensor whose results have not all come. An error of one tensor is its
 // result and ends nothing else; an error that ends the retries is the result of all that are left.
 void RunPipeline(PipelineWork& work, const CallOptions& options, const RetryPolicy& policy,
-                 const RetryEnvironment& environment, const std::function<std::unique_ptr<StreamTransport>()>& open);
+                 const RetryEnvironment& environment, const std::function<std::unique_ptr<StreamTransport>()>& open,
+                 AcceptCache& accepts);
 
 }  // namespace quantd

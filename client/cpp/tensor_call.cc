@@ -173,8 +173,8 @@ void TensorCall::AddPiece(const Run& run, OutgoingFrame& frame) const {
   frame.payload.push_back(bytes);
 }
 
-absl::Status TensorCall::Receive(const ResponseFields& fields, std::span<const wire::ByteSpan> data,
-                                 SegmentSink& sink) {
+absl::Status TensorCall::Receive(const ResponseFields& fields, const KnownAccept* accept,
+                                 std::span<const wire::ByteSpan> data, SegmentSink& sink) {
   if (fields.tensor_seq() != seq_) {
     return ProtocolError(absl::StrCat("a response for tensor ", fields.tensor_seq(), " where ", seq_, " is due"));
   }
@@ -182,7 +182,7 @@ absl::Status TensorCall::Receive(const ResponseFields& fields, std::span<const w
     server_error_ = FromResponseError(fields.error());
     return server_error_->status;
   }
-  if (fields.has_accept()) QUANTD_RETURN_IF_ERROR(TakeAccept(fields.accept(), sink));
+  if (accept != nullptr) QUANTD_RETURN_IF_ERROR(TakeAccept(*accept, sink));
   if (!accepted_) return ProtocolError("its first response has neither accept nor error");
   if (fields.consumed_bytes() > sent_bytes_) {
     return ProtocolError(absl::StrCat("it consumed ", fields.consumed_bytes(), " bytes of ", sent_bytes_, " sent"));
@@ -203,7 +203,8 @@ absl::Status TensorCall::Receive(const ResponseFields& fields, std::span<const w
   return fields.has_summary() ? TakeSummary(fields.summary()) : absl::OkStatus();
 }
 
-absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink) {
+absl::Status TensorCall::TakeAccept(const KnownAccept& known, SegmentSink& sink) {
+  const v1::Accept& accept = known.message;
   if (accepted_) return ProtocolError("a second accept");
   if (accept.inputs_size() > kSegmentsMax || accept.outputs_size() > kSegmentsMax) {
     return ProtocolError("an accept with too many segments");
@@ -229,7 +230,7 @@ absl::Status TensorCall::TakeAccept(const v1::Accept& accept, SegmentSink& sink)
     upload_->set_epoch(accept.epoch());
   }
   accepted_ = true;
-  return MatchOutputs(accept, sink);
+  return MatchOutputs(known, sink);
 }
 
 absl::Status TensorCall::MatchInputs(const v1::Accept& accept) {
@@ -292,18 +293,14 @@ absl::Status TensorCall::MatchInput(const v1::Accept& accept, const v1::Segment&
   return absl::OkStatus();
 }
 
-absl::Status TensorCall::MatchOutputs(const v1::Accept& accept, SegmentSink& sink) {
-  std::vector<SegmentView> views;
-  std::vector<uint64_t> sizes;
+absl::Status TensorCall::MatchOutputs(const KnownAccept& known, SegmentSink& sink) {
+  const v1::Accept& accept = known.message;
   for (const v1::Segment& segment : accept.outputs()) {
     for (const Output& output : outputs_) {
       if (output.name == segment.name()) {
         return ProtocolError(absl::StrCat("an accept that names the output ", output.name, " twice"));
       }
     }
-    QUANTD_ASSIGN_OR_RETURN(SegmentView view, FromWire(segment));
-    views.push_back(std::move(view));
-    sizes.push_back(segment.size_bytes());
     // Else the part is the whole, also where the server does not say so.
     const Part part = is_part() ? Part{segment.begin_bytes(), segment.end_bytes()} : Part{0, segment.size_bytes()};
     if (part.begin > part.end || part.end > segment.size_bytes()) {
@@ -316,10 +313,11 @@ absl::Status TensorCall::MatchOutputs(const v1::Accept& accept, SegmentSink& sin
   }
   if (task_.values_bytes.has_value()) {
     const bool as_asked = outputs_.size() == 1 && outputs_[0].name == kValuesSegment &&
-                          sizes[0] == *task_.values_bytes && static_cast<int>(views[0].dtype) == task_.header.dtype();
+                          known.output_bytes[0] == *task_.values_bytes &&
+                          static_cast<int>(known.outputs[0].dtype) == task_.header.dtype();
     if (!as_asked) return ProtocolError("it offers other values than those asked for");
   }
-  return sink.Begin(FromWire(accept.scheme()), views, sizes);
+  return sink.Begin(known.scheme, known.outputs, known.output_bytes);
 }
 
 absl::Status TensorCall::TakePiece(const v1::Piece& piece, std::span<const wire::ByteSpan> parts, SegmentSink& sink) {

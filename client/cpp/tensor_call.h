@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "client/cpp/accept_cache.h"
 #include "client/cpp/client.h"
 #include "client/cpp/grpc_status.h"
 #include "client/cpp/outgoing_frame.h"
@@ -45,10 +46,12 @@ class TensorCall {
   // the only frame is an empty one with `last`. Its payload is the task's inputs.
   std::optional<OutgoingFrame> NextFrame();
 
-  // Takes a response. Checks offsets, sizes and checksums before `sink` gets the bytes. Errors: the server's own for
-  // this tensor (see server_error), INTERNAL where it broke the protocol, DATA_LOSS where a checksum does not fit,
-  // INVALID_ARGUMENT where the inputs are not those that the server needs, and what `sink` returns.
-  absl::Status Receive(const ResponseFields& fields, std::span<const wire::ByteSpan> data, SegmentSink& sink);
+  // Takes a response, whose accept, if it has one, is not among the fields. Checks offsets, sizes and checksums before
+  // `sink` gets the bytes. Errors: the server's own for this tensor (see server_error), INTERNAL where it broke the
+  // protocol, DATA_LOSS where a checksum does not fit, INVALID_ARGUMENT where the inputs are not those that the server
+  // needs, and what `sink` returns.
+  absl::Status Receive(const ResponseFields& fields, const KnownAccept* accept, std::span<const wire::ByteSpan> data,
+                       SegmentSink& sink);
 
   // Set once the tensor is complete.
   const std::optional<Summary>& summary() const { return summary_; }
@@ -87,11 +90,11 @@ class TensorCall {
   uint64_t Credit() const;
   bool HasCreditForAFrame() const;
   void AddPiece(const Run& run, OutgoingFrame& frame) const;
-  absl::Status TakeAccept(const v1::Accept& accept, SegmentSink& sink);
+  absl::Status TakeAccept(const KnownAccept& known, SegmentSink& sink);
   absl::Status MatchInputs(const v1::Accept& accept);
   absl::Status MatchInput(const v1::Accept& accept, const v1::Segment& segment, std::vector<SegmentOrder>& order);
   void SetParts(std::vector<Part> parts);
-  absl::Status MatchOutputs(const v1::Accept& accept, SegmentSink& sink);
+  absl::Status MatchOutputs(const KnownAccept& known, SegmentSink& sink);
   absl::Status TakePiece(const v1::Piece& piece, std::span<const wire::ByteSpan> parts, SegmentSink& sink);
   absl::Status TakeSummary(const v1::Summary& summary);
   bool is_part() const { return task_.header.has_range() || task_.header.upload().resume(); }

@@ -19,8 +19,14 @@ absl::Status Cancelled() { return absl::CancelledError("The caller cancelled the
 
 class Exchange {
  public:
-  Exchange(const TensorTask& task, StreamTransport& stream, SegmentSink& sink, const CallOptions& options)
-      : call_(task), ends_after_summary_(task.header.has_upload()), stream_(stream), sink_(sink), options_(options) {}
+  Exchange(const TensorTask& task, StreamTransport& stream, SegmentSink& sink, const CallOptions& options,
+           AcceptCache& accepts)
+      : call_(task),
+        ends_after_summary_(task.header.has_upload()),
+        stream_(stream),
+        sink_(sink),
+        options_(options),
+        accepts_(accepts) {}
 
   ExchangeResult Run() {
     absl::Status status = Converse();
@@ -81,9 +87,9 @@ class Exchange {
   }
 
   absl::Status Take(const grpc::ByteBuffer& message) {
-    ReceivedResponse response;
+    ReceivedResponse response(accepts_);
     QUANTD_RETURN_IF_ERROR(response.Parse(message));
-    QUANTD_RETURN_IF_ERROR(call_.Receive(response.fields(), response.data(), sink_));
+    QUANTD_RETURN_IF_ERROR(call_.Receive(response.fields(), response.accept(), response.data(), sink_));
     if (options_.progress) options_.progress(call_.consumed_bytes(), call_.total_bytes());
     return absl::OkStatus();
   }
@@ -111,13 +117,14 @@ class Exchange {
   StreamTransport& stream_;
   SegmentSink& sink_;
   const CallOptions& options_;
+  AcceptCache& accepts_;
 };
 
 }  // namespace
 
 ExchangeResult ExchangeTensor(const TensorTask& task, StreamTransport& stream, SegmentSink& sink,
-                              const CallOptions& options) {
-  return Exchange(task, stream, sink, options).Run();
+                              const CallOptions& options, AcceptCache& accepts) {
+  return Exchange(task, stream, sink, options, accepts).Run();
 }
 
 }  // namespace quantd

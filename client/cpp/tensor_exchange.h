@@ -1,6 +1,7 @@
 // Runs one tensor over one stream, on the calling thread.
 #pragma once
 
+#include "client/cpp/accept_cache.h"
 #include "client/cpp/client.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/stream_transport.h"
@@ -20,6 +21,6 @@ struct ExchangeResult {
 // Sends the task, delivers the results to `sink`, reports to options.progress and obeys options.cancel. When it
 // returns, the stream has ended.
 ExchangeResult ExchangeTensor(const TensorTask& task, StreamTransport& stream, SegmentSink& sink,
-                              const CallOptions& options);
+                              const CallOptions& options, AcceptCache& accepts);
 
 }  // namespace quantd

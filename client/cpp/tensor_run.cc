@@ -21,10 +21,11 @@ uint64_t ElementCount(const v1::TensorHeader& header) {
 
 class TensorRun {
  public:
-  TensorRun(const TensorTask& task, SegmentSink& sink, const CallOptions& options)
+  TensorRun(const TensorTask& task, SegmentSink& sink, const CallOptions& options, AcceptCache& accepts)
       : task_(task),
         sink_(sink),
         options_(options),
+        accepts_(accepts),
         begin_(task.header.has_range() ? task.header.range().begin() : 0),
         end_(task.header.has_range() ? task.header.range().end() : ElementCount(task.header)),
         resume_(begin_) {}
@@ -32,7 +33,7 @@ class TensorRun {
   AttemptResult Attempt(StreamTransport& stream) {
     const TensorTask rest = Rest();
     const uint64_t delivered_before = sink_.delivered_bytes();
-    ExchangeResult result = ExchangeTensor(rest, stream, sink_, OptionsOfTheWhole());
+    ExchangeResult result = ExchangeTensor(rest, stream, sink_, OptionsOfTheWhole(), accepts_);
     result.attempt.advanced = sink_.delivered_bytes() > delivered_before || TakeUpload(result);
     if (!result.server_instance.empty()) server_instance_ = result.server_instance;
     if (upload_.has_value() && IsUploadLost(result.attempt.status)) {
@@ -129,6 +130,7 @@ class TensorRun {
   const TensorTask& task_;
   ResumingSink sink_;
   const CallOptions& options_;
+  AcceptCache& accepts_;
   const uint64_t begin_;
   const uint64_t end_;
   uint64_t resume_;
@@ -145,8 +147,8 @@ class TensorRun {
 
 absl::StatusOr<Summary> RunTensor(const TensorTask& task, SegmentSink& sink, const CallOptions& options,
                                   const RetryPolicy& policy, const RetryEnvironment& environment,
-                                  const std::function<std::unique_ptr<StreamTransport>()>& open) {
-  TensorRun run(task, sink, options);
+                                  const std::function<std::unique_ptr<StreamTransport>()>& open, AcceptCache& accepts) {
+  TensorRun run(task, sink, options, accepts);
   QUANTD_RETURN_IF_ERROR(RunWithRetries(policy, environment, [&] {
     const auto stream = open();
     return run.Attempt(*stream);

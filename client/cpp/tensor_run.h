@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "client/cpp/accept_cache.h"
 #include "client/cpp/client.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/stream_transport.h"
@@ -16,6 +17,6 @@ namespace quantd {
 // up to which `sink` has all results. Errors: those of the last stream, and Client's.
 absl::StatusOr<Summary> RunTensor(const TensorTask& task, SegmentSink& sink, const CallOptions& options,
                                   const RetryPolicy& policy, const RetryEnvironment& environment,
-                                  const std::function<std::unique_ptr<StreamTransport>()>& open);
+                                  const std::function<std::unique_ptr<StreamTransport>()>& open, AcceptCache& accepts);
 
 }  // namespace quantd

@@ -83,7 +83,7 @@ class Reader {
 
 class Splitter {
  public:
-  explicit Splitter(std::span<const ByteSpan> slices) : reader_(slices) {}
+  Splitter(std::span<const ByteSpan> slices, uint32_t apart) : reader_(slices), apart_(apart) {}
 
   absl::StatusOr<SplitFrame> Run() {
     while (reader_.remaining() > 0) {
@@ -113,16 +113,18 @@ class Splitter {
         if (!reader_.TakeVarint(kVarintBytesMax, frame_.fields)) return Malformed("a varint is cut off or too long");
         return FieldsWithinLimit();
       case kFixed64:
-        return Keep(8);
+        return Keep(8, frame_.fields);
       case kFixed32:
-        return Keep(4);
+        return Keep(4, frame_.fields);
       case kBytes: {
         if (top_level && number == kPiecesField && ++pieces_ > kFramePiecesMax) {
           return TooLarge("pieces", kFramePiecesMax);
         }
         const std::optional<uint64_t> length = Length(frame_.fields);
         if (!length.has_value()) return Malformed("a length is cut off or too long");
-        return Keep(*length);
+        if (!top_level || number != apart_) return Keep(*length, frame_.fields);
+        frame_.fields.resize(field_begin);
+        return Keep(*length, frame_.apart);
       }
       case kStartGroup:
         if (open_groups_.size() == kGroupDepthMax) return Malformed("groups are nested too deep");
@@ -155,22 +157,21 @@ class Splitter {
     return length;
   }
 
-  // Keeps a field's value among the fields.
-  absl::Status Keep(uint64_t bytes) {
+  absl::Status Keep(uint64_t bytes, std::string& target) {
     if (bytes > reader_.remaining()) return Malformed("a field is cut off");
     if (bytes > kFrameFieldsBytesMax) return TooLarge("bytes outside of data", kFrameFieldsBytesMax);
-    reader_.Take(bytes, [this](ByteSpan part) {
-      frame_.fields.append(reinterpret_cast<const char*>(part.data()), part.size());
-    });
+    reader_.Take(bytes,
+                 [&target](ByteSpan part) { target.append(reinterpret_cast<const char*>(part.data()), part.size()); });
     return FieldsWithinLimit();
   }
 
   absl::Status FieldsWithinLimit() const {
-    if (frame_.fields.size() <= kFrameFieldsBytesMax) return absl::OkStatus();
+    if (frame_.fields.size() + frame_.apart.size() <= kFrameFieldsBytesMax) return absl::OkStatus();
     return TooLarge("bytes outside of data", kFrameFieldsBytesMax);
   }
 
   Reader reader_;
+  const uint32_t apart_;
   SplitFrame frame_;
   std::vector<uint32_t> open_groups_;
   uint32_t pieces_ = 0;
@@ -183,7 +184,9 @@ void AppendVarint(uint64_t value, std::string& target) {
 
 }  // namespace
 
-absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices) { return Splitter(slices).Run(); }
+absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices, uint32_t apart) {
+  return Splitter(slices, apart).Run();
+}
 
 std::string EncodeHead(const google::protobuf::MessageLite& fields, uint64_t data_bytes, std::string_view more_fields) {
   std::string head = fields.SerializeAsString();

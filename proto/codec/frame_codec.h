@@ -30,14 +30,16 @@ inline constexpr uint32_t kFramePiecesMax = 64;
 // A frame taken apart.
 struct SplitFrame {
   std::string fields;          // serialized, without field 1000; unknown fields kept
+  std::string apart;           // content of the message field that was to be kept apart
   std::vector<ByteSpan> data;  // parts of the source, in order; valid as long as the source
   uint64_t data_bytes = 0;     // sum of the parts
 };
 
 // Takes apart a serialized frame that lies in `slices`. Fields may come in any order; where field 1000 comes twice the
 // last one counts, as protobuf has it. INVALID_ARGUMENT with reason MALFORMED_FRAME (not a protobuf message) or
-// FRAME_TOO_LARGE (a limit above, named in the message).
-absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices);
+// FRAME_TOO_LARGE (a limit above, named in the message). `apart`: a field that is a message and goes there instead of
+// to the fields; where it comes twice, one after the other, which is how protobuf merges messages. 0: none.
+absl::StatusOr<SplitFrame> Split(std::span<const ByteSpan> slices, uint32_t apart = 0);
 
 // The bytes that go before the data: `fields` serialized, then `more_fields`, which are serialized already, then tag
 // and length of field 1000 (left out for data_bytes 0). Neither must have data set.

@@ -17,7 +17,7 @@ grpc::ByteBuffer JoinFrame(const google::protobuf::MessageLite& fields, std::spa
   return grpc::ByteBuffer(slices.data(), slices.size());
 }
 
-absl::StatusOr<ReceivedFrame> ReceivedFrame::Parse(const grpc::ByteBuffer& buffer) {
+absl::StatusOr<ReceivedFrame> ReceivedFrame::Parse(const grpc::ByteBuffer& buffer, uint32_t apart) {
   std::vector<grpc::Slice> slices;
   if (buffer.Valid()) {
     if (!buffer.Dump(&slices).ok()) return absl::InternalError("gRPC could not give out a received message.");
@@ -28,7 +28,7 @@ absl::StatusOr<ReceivedFrame> ReceivedFrame::Parse(const grpc::ByteBuffer& buffe
   for (const grpc::Slice& slice : slices) {
     spans.emplace_back(reinterpret_cast<const std::byte*>(slice.begin()), slice.size());
   }
-  QUANTD_ASSIGN_OR_RETURN(SplitFrame split, Split(spans));
+  QUANTD_ASSIGN_OR_RETURN(SplitFrame split, Split(spans, apart));
   return ReceivedFrame(buffer, std::move(slices), std::move(split));
 }
 

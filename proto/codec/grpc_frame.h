@@ -22,7 +22,7 @@ grpc::ByteBuffer JoinFrame(const google::protobuf::MessageLite& fields, std::spa
 class ReceivedFrame {
  public:
   // Errors as Split; INTERNAL if gRPC cannot give the bytes out.
-  static absl::StatusOr<ReceivedFrame> Parse(const grpc::ByteBuffer& buffer);
+  static absl::StatusOr<ReceivedFrame> Parse(const grpc::ByteBuffer& buffer, uint32_t apart = 0);
 
   ReceivedFrame(ReceivedFrame&&) = default;
   ReceivedFrame& operator=(ReceivedFrame&&) = default;
@@ -31,6 +31,8 @@ class ReceivedFrame {
 
   // Serialized, without the data.
   const std::string& fields() const { return split_.fields; }
+  // Of the field that was to be kept apart.
+  const std::string& apart() const { return split_.apart; }
   // Valid as long as this object, or the one that it was moved to.
   std::span<const ByteSpan> data() const { return split_.data; }
   uint64_t data_bytes() const { return split_.data_bytes; }

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
+#include "kernels/base/status_macros.h"
 #include "kernels/scheme/plan.h"
 #include "tests/client/recording_sink.h"
 #include "tests/client/toy_peer.h"
@@ -40,11 +41,16 @@ v1::QuantizeRequest Join(const OutgoingFrame& frame) {
 absl::Status Deliver(v1::QuantizeResponse response, TensorCall& call, SegmentSink& sink) {
   const std::string data = std::move(*response.mutable_data());
   response.clear_data();
+  std::shared_ptr<const KnownAccept> accept;
+  if (response.has_accept()) {
+    QUANTD_ASSIGN_OR_RETURN(accept, KnownAccept::Of(std::move(*response.mutable_accept())));
+    response.clear_accept();
+  }
   // In three parts, as a transport may have it.
   const wire::ByteSpan whole = SpanOf(data);
   const size_t third = whole.size() / 3;
   const wire::ByteSpan parts[] = {whole.first(third), whole.subspan(third, third), whole.subspan(2 * third)};
-  return call.Receive(response, parts, sink);
+  return call.Receive(response, accept.get(), parts, sink);
 }
 
 // Lets the call send all it may, then answers everything, until nothing moves. `change` may spoil each answer.

@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "google/protobuf/stubs/logging.h"
+#include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
@@ -300,6 +301,36 @@ TEST(SplitFrame, PointsIntoTheSource) {
   ASSERT_TRUE(frame.ok()) << frame.status();
   ASSERT_EQ(frame->data.size(), 1u);
   EXPECT_EQ(static_cast<const void*>(frame->data[0].data()), bytes.data() + bytes.size() - 7);
+}
+
+TEST(SplitFrame, KeepsAMessageApartAndMergesItAsProtobufDoes) {
+  v1::Accept first, second;
+  first.set_unit_elements(64);
+  (*first.mutable_scheme()->mutable_overrides())["a"] = "1";
+  second.set_window_bytes(7);
+  (*second.mutable_scheme()->mutable_overrides())["b"] = "2";
+  const std::string bytes = BytesField(2, first.SerializeAsString()) + Tag(1, 0) + '\x05' +
+                            BytesField(2, second.SerializeAsString()) + BytesField(1000, "data");
+  v1::QuantizeResponse expected;
+  ASSERT_TRUE(expected.ParseFromString(bytes));
+  const ByteSpan whole = std::as_bytes(std::span(bytes));
+  const absl::StatusOr<SplitFrame> frame = Split({&whole, 1}, 2);
+  ASSERT_TRUE(frame.ok());
+  v1::Accept accept;
+  v1::QuantizeResponse rest;
+  ASSERT_TRUE(accept.ParseFromString(frame->apart));
+  ASSERT_TRUE(rest.ParseFromString(frame->fields));
+  EXPECT_FALSE(rest.has_accept());
+  EXPECT_EQ(rest.tensor_seq(), expected.tensor_seq());
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(accept, expected.accept()));
+  EXPECT_EQ(Gather(*frame), "data");
+}
+
+TEST(SplitFrame, CountsWhatIsKeptApartAmongTheFields) {
+  const std::string bytes = BytesField(2, std::string(kFrameFieldsBytesMax / 2, 'x')) +
+                            BytesField(7, std::string(kFrameFieldsBytesMax / 2, 'x'));
+  const ByteSpan whole = std::as_bytes(std::span(bytes));
+  ExpectReason(Split({&whole, 1}, 2).status(), reason::kFrameTooLarge, "bytes outside of data");
 }
 
 TEST(SplitFrame, TakesTheLastOfTwoDataFields) {
