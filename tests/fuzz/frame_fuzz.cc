@@ -46,6 +46,9 @@ template <typename Message>
 std::string Compare(std::span<const uint8_t> bytes, uint8_t seed) {
   const google::protobuf::LogSilencer silencer;  // the parser logs every string that is not UTF-8
   const absl::StatusOr<wire::SplitFrame> frame = wire::Split(Cut(std::as_bytes(bytes), seed));
+  const absl::StatusOr<wire::SplitFrame> apart = wire::Split(Cut(std::as_bytes(bytes), seed), 2);
+  if (apart.ok() != frame.ok()) return "a field that is kept apart decides whether it is a frame";
+  if (frame.ok() && apart->data_bytes != frame->data_bytes) return "a field that is kept apart changes the data";
   if (!frame.ok() && OnlyTheCodecRefuses(frame.status())) return "";
   Message expected, parsed;
   const bool accepted = expected.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
