@@ -6,7 +6,7 @@
 #include <span>
 #include <thread>
 
-#include "absl/synchronization/notification.h"
+#include "absl/synchronization/mutex.h"
 #include "kernels/base/error.h"
 #include "kernels/base/error_reason.h"
 #include "tests/support/worker_harness.h"
@@ -27,11 +27,11 @@ class Task {
     run_->input_crc32c[0] = batch.input_crc32c();
     run_->piece_bytes_max = 1 << 20;
     task_ = {.run = run_, .policy = policy};
-    task_.done = [this] { done_.Notify(); };
+    task_.done = [this] { Finish(); };
     task_.compute_on_cpu = [this] {
       cpu_ = std::thread([this] {
         Compute(*run_, *MakeCpuBackend(), clock_);
-        done_.Notify();
+        Finish();
       });
     };
   }
@@ -46,7 +46,10 @@ class Task {
   }
   bool Begin(GpuPool& pool) { return pool.TryCompute(task_); }
   std::string Await() {
-    EXPECT_TRUE(done_.WaitForNotificationWithTimeout(kPatience));
+    {
+      absl::MutexLock lock(&mutex_);
+      EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&done_), kPatience));
+    }
     if (!run_->status.ok()) return DetailsOf(run_->status).reason;
     EXPECT_EQ(batch_.Outputs(), batch_.Expected());
     return std::string(run_->device);
@@ -65,12 +68,18 @@ class Task {
   }
 
  private:
+  void Finish() {
+    absl::MutexLock lock(&mutex_);
+    done_ = true;
+  }
+
   SlotBatch& batch_;
   testing::Bytes frame_;
   const RealClock clock_;
   const std::shared_ptr<Run> run_ = std::make_shared<Run>();
   ComputeTask task_;
-  absl::Notification done_;
+  absl::Mutex mutex_;  // and no absl::Notification, whose order ThreadSanitizer does not see
+  bool done_ = false;  // guarded by mutex_
   std::thread cpu_;
 };
 
