@@ -83,9 +83,10 @@ struct StreamTotals {
   absl::Duration receive_time, queue_time, compute_time;
 };
 
-// Reads a frame only when the last one has been taken into slots, so that the memory of a stream is bounded by its
-// slots and one frame. Writes one frame at a time. Results leave in the order of the tensors. Safe from any thread;
-// held by shared_ptr, because computations outlive streams.
+// Reads a frame only when all of the last one has a place in slots and StreamJob::has_room_for_input, so that the
+// memory of a stream is bounded by its slots, as much again in frames whose input is still to be copied, and one frame.
+// Writes one frame at a time. Results leave in the order of the tensors. Safe from any thread; held by shared_ptr,
+// because computations outlive streams.
 class StreamSession : public std::enable_shared_from_this<StreamSession> {
  public:
   // `io` must live until Detach.

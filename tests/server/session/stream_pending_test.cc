@@ -25,6 +25,12 @@ using testing::TestStream;
 
 constexpr uint64_t kElements = 700'000;
 
+Limits LargeSlots() {
+  Limits limits = testing::SmallLimits();
+  limits.slot_bytes = limits.window_bytes = 16 << 20;
+  return limits;
+}
+
 class StreamPending : public ::testing::Test {
  protected:
   Bytes Values(uint64_t begin, uint64_t end) const { return {values_.begin() + begin, values_.begin() + end}; }
@@ -66,10 +72,9 @@ TEST_F(StreamPending, ADamagedOneFailsTheTensorAndNothingOfItIsSent) {
   for (const uint64_t damaged : {2 * kFrameBytes, 3 * kFrameBytes - 1}) {
     TestStream stream(server_);
     std::vector<RequestFrame> frames = Frames(1, QuantizeInput(request_, values_), kFrameBytes);
-    for (RequestFrame& frame : frames) {
-      for (InputPiece& piece : frame.pieces) {
-        if (piece.offset <= damaged && damaged < piece.offset + piece.length) *piece.crc32c ^= 1;
-      }
+    for (const RequestFrame& frame : frames) {
+      if (frame.pieces.empty() || damaged / kFrameBytes * kFrameBytes != frame.pieces[0].offset) continue;
+      const_cast<std::byte&>(frame.data.at(0)[damaged % kFrameBytes]) ^= std::byte{1};
     }
     stream.Send(std::move(frames));
     stream.Send(Frames(2, QuantizeInput(request_, values_), kFrameBytes));
@@ -86,6 +91,30 @@ TEST_F(StreamPending, ADamagedOneFailsTheTensorAndNothingOfItIsSent) {
   }
 }
 
+TEST_F(StreamPending, OfSeveralInputsGiveTheSameValuesHoweverTheyAreCut) {
+  const TensorRequest request = Request(DataType::kFloat32, {3'000'000}, "bnb-nf4", {{"block_size", "32"}});
+  const Bytes values = testing::RandomValues(random_, request);
+  const SegmentBytes segments = testing::Expected(Direction::kQuantize, request, {{"values", values}});
+  const SegmentBytes expected = testing::Expected(Direction::kDequantize, request, segments);
+  for (const uint64_t slot_bytes : {1u << 20, 16u << 20}) {
+    Limits limits = LargeSlots();
+    limits.slot_bytes = slot_bytes;
+    SessionServer server{{.direction = Direction::kDequantize, .limits = limits}};
+    for (const uint64_t frame_bytes : {100'001u, 300'000u, 1u << 20}) {
+      TestStream stream(server);
+      stream.Send(HeaderFrame(1, request));
+      stream.RunAll();
+      const uint64_t batch_elements = stream.io.frames.at(0).accept->batch_elements;
+      std::vector<RequestFrame> frames =
+          Frames(1, testing::DequantizeInput(request, segments, batch_elements), frame_bytes);
+      frames.at(0).header.reset();  // it is there already
+      stream.Send(std::move(frames));
+      stream.RunAll();
+      EXPECT_EQ(stream.Output(1).segments, expected) << slot_bytes << " " << frame_bytes;
+    }
+  }
+}
+
 TEST_F(StreamPending, OneThatNobodyWantsCheckedIsNot) {
   TensorRequest request = request_;
   request.checksum_kind = ChecksumKind::kNone;
@@ -99,10 +128,7 @@ TEST_F(StreamPending, OneThatNobodyWantsCheckedIsNot) {
 }
 
 TEST_F(StreamPending, NoMoreThanTwoMebibytesWaitForARun) {
-  Limits limits = testing::SmallLimits();
-  limits.slot_bytes = 16 << 20;
-  limits.window_bytes = 16 << 20;
-  SessionServer server{{.limits = limits}};
+  SessionServer server{{.limits = LargeSlots()}};
   TestStream stream(server);
   const TensorRequest request = Request(DataType::kFloat32, {3'000'000});
   const Bytes values = testing::RandomValues(random_, request);
@@ -118,10 +144,7 @@ TEST_F(StreamPending, NoMoreThanTwoMebibytesWaitForARun) {
 }
 
 TEST_F(StreamPending, AUnitLargerThanThatIsWaitedFor) {
-  Limits limits = testing::SmallLimits();
-  limits.slot_bytes = 16 << 20;
-  limits.window_bytes = 16 << 20;
-  SessionServer server{{.limits = limits}};
+  SessionServer server{{.limits = LargeSlots()}};
   TestStream stream(server);
   const TensorRequest request = Request(DataType::kFloat32, {3, 900'000}, "bnb-int8");
   const Bytes values = testing::RandomValues(random_, request);
