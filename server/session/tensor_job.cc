@@ -17,7 +17,11 @@ namespace {
 
 // Batches of the second pass that are under way at once: one computes while the next is read from the spool.
 constexpr size_t kSecondPassRunsMax = 2;
-// How much may wait for the run that is being computed.
+// While this many runs of a tensor are computed, an open batch makes no other; and while any is, none of less than this
+// many bytes of values, which would not be worth another thread.
+constexpr uint32_t kRunsComputingMax = 4;
+constexpr uint64_t kRunValueBytesMin = 1 << 20;
+// How much may wait for the runs that are being computed.
 constexpr uint64_t kPendingBytesMax = 2 << 20;
 
 // The first unit of which the client does not have everything that the pass makes. Whole-tensor segments come anew.
@@ -363,6 +367,14 @@ uint64_t TensorJob::UnitsWithInput() const {
   return units;
 }
 
+bool TensorJob::OpenBatchHasRun() const {
+  if (!batch_.has_value() || batch_->region.slot == nullptr) return false;
+  const uint64_t end_unit = UnitsWithInput();
+  if (end_unit <= batch_->submitted_unit || runs_computing_ >= kRunsComputingMax) return false;
+  const uint64_t elements = plan_->ElementsOf(batch_->submitted_unit, end_unit);
+  return runs_computing_ == 0 || elements * SizeBytes(plan_->values_dtype) >= kRunValueBytesMin;
+}
+
 void TensorJob::MakeRun(uint64_t end_unit) {
   auto run = std::make_shared<Run>();
   run->plan = plan_;
@@ -399,11 +411,7 @@ void TensorJob::MakeRun(uint64_t end_unit) {
 
 std::shared_ptr<Run> TensorJob::NextRun() {
   if (!is_prepared()) return preparation_->TakeRun();
-  // Units of an open batch go out together, as many as have gathered since the last run came back.
-  if (ready_.empty() && runs_computing_ == 0 && batch_.has_value() && batch_->region.slot != nullptr &&
-      UnitsWithInput() > batch_->submitted_unit && CheckWholeTensorInputs().ok()) {
-    MakeRun(UnitsWithInput());
-  }
+  if (ready_.empty() && OpenBatchHasRun() && CheckWholeTensorInputs().ok()) MakeRun(UnitsWithInput());
   if (ready_.empty()) return nullptr;
   std::shared_ptr<Run> run = std::move(ready_.front());
   ready_.pop_front();

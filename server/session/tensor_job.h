@@ -127,6 +127,8 @@ class TensorJob final : public StreamJob {
   void OpenBatch();
   bool BatchIsFull() const { return UnitsWithInput() == batch_->end_unit; }
   uint64_t UnitsWithInput() const;
+  // What has gathered in the open batch is worth computing now: anything if nothing else of the tensor is computed.
+  bool OpenBatchHasRun() const;
   void MakeRun(uint64_t end_unit);
 
   bool InLastPass() const;

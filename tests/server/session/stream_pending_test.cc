@@ -127,20 +127,46 @@ TEST_F(StreamPending, OneThatNobodyWantsCheckedIsNot) {
   EXPECT_TRUE(stream_.Output(1).error.ok());
 }
 
-TEST_F(StreamPending, NoMoreThanTwoMebibytesWaitForARun) {
+TEST_F(StreamPending, FourRunsAreComputedAtOnceAndTwoMebibytesWait) {
   SessionServer server{{.limits = LargeSlots()}};
   TestStream stream(server);
-  const TensorRequest request = Request(DataType::kFloat32, {3'000'000});
+  const TensorRequest request = Request(DataType::kFloat32, {4'000'000});
   const Bytes values = testing::RandomValues(random_, request);
   stream.Send(Frames(1, QuantizeInput(request, values), 512 << 10));
   int delivered = 0;
   while (stream.Deliver()) ++delivered;
-  EXPECT_EQ(delivered, 1 + 4) << "one is computed, the others are 2 MiB";
+  EXPECT_EQ(delivered, 1 + 3 * 2 + 4) << "the first is computed at once, three have 1 MiB each, and 2 MiB wait";
+  EXPECT_EQ(server.executor.waiting(), 4u);
   ASSERT_TRUE(server.executor.RunOldest());
+  EXPECT_EQ(server.executor.waiting(), 4u) << "what waited is the next run";
   while (stream.Deliver()) ++delivered;
-  EXPECT_EQ(delivered, 1 + 4 + 4);
+  EXPECT_EQ(delivered, 11 + 4);
   stream.RunAll();
   EXPECT_EQ(stream.Output(1).segments, testing::Expected(Direction::kQuantize, request, {{"values", values}}));
+}
+
+TEST_F(StreamPending, RunsThatEndInAnyOrderGiveTheTensorsOrder) {
+  SessionServer server{{.limits = LargeSlots()}};
+  TestStream stream(server);
+  const TensorRequest request = Request(DataType::kFloat32, {4'000'000});
+  const Bytes values = testing::RandomValues(random_, request);
+  stream.Send(Frames(1, QuantizeInput(request, values), 300'000));
+  do {
+    while (stream.Deliver()) {
+    }
+  } while (server.executor.RunNewest());
+  stream.RunAll();
+  EXPECT_EQ(stream.Output(1).segments, testing::Expected(Direction::kQuantize, request, {{"values", values}}));
+}
+
+TEST_F(StreamPending, SmallFramesGatherToRunsThatAreWorthAThread) {
+  SessionServer server{{.limits = LargeSlots()}};
+  TestStream stream(server);
+  const TensorRequest request = Request(DataType::kFloat32, {1'000'000});
+  stream.Send(Frames(1, QuantizeInput(request, testing::RandomValues(random_, request)), 10'000));
+  while (stream.Deliver()) {
+  }
+  EXPECT_EQ(server.executor.waiting(), 5u) << "of 400 frames: the first, three of 1 MiB, and the rest of the tensor";
 }
 
 TEST_F(StreamPending, AUnitLargerThanThatIsWaitedFor) {
