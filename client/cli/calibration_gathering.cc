@@ -26,7 +26,7 @@ std::string RandomId() {
 
 // What is to be sent of one file.
 struct Source {
-  std::unique_ptr<SafetensorsReader> file;
+  std::shared_ptr<const SafetensorsReader> file;
   std::vector<const SafetensorsEntry*> selected;
 };
 
@@ -58,8 +58,11 @@ class Gathering {
     if (session_.id.empty()) client_->DeleteCalibration(id_).IgnoreError();
   }
 
-  absl::Status Add(const TensorView& tensor, const std::string& contribution_id, Progress& progress) {
+  // `owner` of the tensor's memory, if there is one: CallOptions.memory_owner.
+  absl::Status Add(const TensorView& tensor, std::shared_ptr<const void> owner, const std::string& contribution_id,
+                   Progress& progress) {
     QUANTD_ASSIGN_OR_RETURN(CallOptions options, Options());
+    options.memory_owner = std::move(owner);
     progress.Begin(tensor.name, tensor.values.size());
     options.progress = [&](uint64_t consumed_bytes, uint64_t) { progress.Update(consumed_bytes); };
     const absl::StatusOr<Summary> summary = client_->Calibrate(
@@ -150,7 +153,8 @@ absl::StatusOr<Gathered> GatherFiles(const std::vector<std::string>& paths, cons
       for (const SafetensorsEntry* entry : source.selected) {
         const std::span<const std::byte> values = source.file->BytesOf(*entry);
         const TensorView tensor{entry->name, *DataTypeNamed(entry->dtype.name), entry->shape, values};
-        QUANTD_RETURN_IF_ERROR(gathering->Add(tensor, absl::StrCat(session.contribution_id, "/", i), progress));
+        QUANTD_RETURN_IF_ERROR(
+            gathering->Add(tensor, source.file, absl::StrCat(session.contribution_id, "/", i), progress));
         source.file->Release(values);
         QUANTD_RETURN_IF_ERROR(WithExitCode(source.file->StillWhole(), ExitCode::kFile));
       }
@@ -165,7 +169,7 @@ absl::StatusOr<Gathered> GatherTensor(const TensorView& tensor, const GatheringS
   {
     Progress progress(environment.err, environment.err_is_terminal, environment.clock, "calibrating", 1,
                       tensor.values.size());
-    QUANTD_RETURN_IF_ERROR(gathering->Add(tensor, session.contribution_id, progress));
+    QUANTD_RETURN_IF_ERROR(gathering->Add(tensor, nullptr, session.contribution_id, progress));
   }
   return gathering->Finish();
 }

@@ -84,6 +84,7 @@ class Runner {
     options.error_metrics = conversion_.error_metrics;
     options.frame_data_bytes = arguments_.message_bytes;
     options.cancel = &environment_.cancel;
+    options.memory_owner = conversion_.input;
     // Arrays over the channels go first.
     const uint64_t array_bytes = options.smoothing_factors.size_bytes() + options.importance.size_bytes();
     options.progress = [&, array_bytes](uint64_t consumed_bytes, uint64_t) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,7 +44,7 @@ struct Conversion {
   Kind kind{};
   std::string input_path;
   std::string output_path;
-  const server::SafetensorsReader* input = nullptr;
+  std::shared_ptr<const server::SafetensorsReader> input;
   std::vector<ConversionStep> steps;
   std::vector<const server::SafetensorsEntry*> copied;
   std::map<std::string, std::string> metadata;  // of the new file

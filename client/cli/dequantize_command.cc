@@ -74,7 +74,7 @@ void AddDequantizeCommand(CLI::App& app, ChosenCommand& chosen) {
 }
 
 absl::StatusOr<ExitCode> RunDequantize(const DequantizeArguments& arguments, Environment& environment) {
-  const auto input = SafetensorsReader::Open(arguments.input_path);
+  absl::StatusOr<std::shared_ptr<const SafetensorsReader>> input = SafetensorsReader::Open(arguments.input_path);
   if (!input.ok()) return WithExitCode(input.status(), ExitCode::kFile);
   const absl::StatusOr<ConvertedTensors> converted = ConvertedTensorsOf((*input)->metadata());
   if (!converted.ok()) return WithExitCode(converted.status(), ExitCode::kFile);
@@ -82,9 +82,8 @@ absl::StatusOr<ExitCode> RunDequantize(const DequantizeArguments& arguments, Env
     return UsageError(absl::StrCat(Quoted(arguments.input_path), " holds no tensor that `quantctl quantize` made"));
   }
 
-  Conversion conversion{
-      Conversion::Kind::kDequantize, arguments.input_path, arguments.output_path, input->get(), {}, {},
-      (*input)->metadata()};
+  Conversion conversion{Conversion::Kind::kDequantize, arguments.input_path, arguments.output_path, *input, {}, {},
+                        (*input)->metadata()};
   conversion.metadata.erase(kMetadataKey);
   std::set<const SafetensorsEntry*> consumed;
   for (const auto& [name, tensor] : *converted) {

@@ -187,7 +187,7 @@ void AddQuantizeCommand(CLI::App& app, ChosenCommand& chosen) {
 
 absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environment& environment) {
   QUANTD_ASSIGN_OR_RETURN(const Scheme scheme, ResolveArguments(arguments));
-  const auto input = SafetensorsReader::Open(arguments.input_path);
+  absl::StatusOr<std::shared_ptr<const SafetensorsReader>> input = SafetensorsReader::Open(arguments.input_path);
   if (!input.ok()) return WithExitCode(input.status(), ExitCode::kFile);
   absl::StatusOr<ConvertedTensors> converted = ConvertedTensorsOf((*input)->metadata());
   if (!converted.ok()) return WithExitCode(converted.status(), ExitCode::kFile);
@@ -198,7 +198,7 @@ absl::StatusOr<ExitCode> RunQuantize(const QuantizeArguments& arguments, Environ
 
   QUANTD_ASSIGN_OR_RETURN(const ChannelFiles channels, ChannelFilesOf(arguments));
 
-  Conversion conversion{Conversion::Kind::kQuantize, arguments.input_path, arguments.output_path, input->get(), {}, {},
+  Conversion conversion{Conversion::Kind::kQuantize, arguments.input_path, arguments.output_path, *input, {}, {},
                         (*input)->metadata(),        arguments.metrics};
   std::set<const SafetensorsEntry*> chosen(selected.begin(), selected.end());
   for (const SafetensorsEntry& entry : (*input)->tensors()) {

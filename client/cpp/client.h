@@ -144,6 +144,11 @@ struct CallOptions {
   std::span<const float> importance;
   std::optional<SmoothingReference> calibrated_smoothing;
   std::optional<ImportanceReference> calibrated_importance;
+  // Keeps the memory of the tensor, or of all tensors, in place as long as anybody holds it. Then large parts are not
+  // copied but sent from where they lie, and the client holds this as long as the transport needs them: after a call
+  // that was cancelled or broke, until the server has read what was on its way or the connection is gone. What is done
+  // when the last one lets go of it must not call the client; it can be on any thread.
+  std::shared_ptr<const void> memory_owner;
   bool error_metrics = false;  // Quantize: Summary.errors
   DevicePreference device = DevicePreference::kAuto;
   CallPriority priority = CallPriority::kNormal;

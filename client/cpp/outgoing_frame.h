@@ -1,6 +1,7 @@
 // A frame on its way to the transport.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "proto/codec/frame_codec.h"
@@ -15,7 +16,8 @@ using ResponseFields = v1::QuantizeResponse;
 struct OutgoingFrame {
   RequestFields fields;
   std::vector<wire::ByteSpan> payload;  // of each of the fields' pieces; whoever made the frame keeps the memory
-  bool checksums = false;               // the pieces get the CRC32C of their payload, by whoever copies it
+  bool checksums = false;               // the pieces get the CRC32C of their payload, by whoever reads it first
+  std::shared_ptr<const void> owner;    // of the payload, which may be sent from where it lies; none: it is copied
 };
 
 }  // namespace quantd

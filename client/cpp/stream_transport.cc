@@ -8,11 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "client/cpp/lent_memory.h"
 #include "client/cpp/send_buffers.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/support/client_callback.h"
+#include "kernels/base/crc32c.h"
 #include "proto/codec/grpc_frame.h"
 
 namespace quantd {
@@ -21,6 +23,8 @@ namespace {
 // One that gRPC is writing and one that waits, so that gRPC never waits for the caller's checksums.
 constexpr size_t kOutgoingFramesMax = 2;
 constexpr size_t kReceivedFramesMax = 4;
+// Less is copied faster than a slice of its own is made, handed on and returned.
+constexpr size_t kLentBytesMin = 16 << 10;
 constexpr char kPushbackKey[] = "grpc-retry-pushback-ms";
 
 const char* PathOf(BulkMethod method) {
@@ -70,9 +74,9 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
   void Send(OutgoingFrame frame, bool half_close) override {
     std::array<uint32_t, wire::kFramePiecesMax> crc32cs;
     const auto wanted = std::span(crc32cs).first(frame.checksums ? frame.payload.size() : 0);
-    const grpc::Slice data = buffers_->Copy(frame.payload, wanted);
+    const std::vector<grpc::Slice> data = SlicesOf(frame, wanted);
     for (size_t i = 0; i < wanted.size(); ++i) frame.fields.mutable_pieces(static_cast<int>(i))->set_crc32c(wanted[i]);
-    Enqueue({wire::JoinFrame(frame.fields, {&data, data.size() > 0 ? 1u : 0u}), half_close});
+    Enqueue({wire::JoinFrame(frame.fields, data), half_close});
   }
 
   void HalfClose() override {
@@ -151,6 +155,24 @@ class GrpcStream final : public StreamTransport, private grpc::ClientBidiReactor
     std::optional<grpc::ByteBuffer> frame;  // none: only the half-close
     bool half_close;
   };
+
+  // The frame's payload, and the CRC32C of each of its parts unless `crc32cs` is empty.
+  std::vector<grpc::Slice> SlicesOf(const OutgoingFrame& frame, std::span<uint32_t> crc32cs) const {
+    std::vector<grpc::Slice> slices;
+    size_t bytes = 0;
+    for (const wire::ByteSpan part : frame.payload) bytes += part.size();
+    if (frame.owner == nullptr || bytes < kLentBytesMin) {
+      grpc::Slice copy = buffers_->Copy(frame.payload, crc32cs);
+      if (copy.size() > 0) slices.push_back(std::move(copy));
+      return slices;
+    }
+    slices.reserve(frame.payload.size());
+    for (const wire::ByteSpan part : frame.payload) {
+      if (!part.empty()) slices.push_back(Lend(part, frame.owner));
+    }
+    for (size_t i = 0; i < crc32cs.size(); ++i) crc32cs[i] = ExtendCrc32c(0, frame.payload[i]);
+    return slices;
+  }
 
   // Whether it happened in that time.
   template <typename Happened>

@@ -30,7 +30,8 @@ class StreamTransport {
 
   // True if Send may be called: the queue of outgoing frames has room and the stream still takes frames.
   virtual bool CanSend() = 0;
-  // Queues a frame, whose payload is copied. `half_close` says that it is the last one.
+  // Queues a frame. Its payload is copied, or, if it has an owner and is worth it, sent from where it lies; the owner
+  // is held until the transport needs the payload no more, which can be after Finish. `half_close`: it is the last one.
   virtual void Send(OutgoingFrame frame, bool half_close) = 0;
   // No frame will follow, where the last one did not say so. Has no effect on a stream that takes no more.
   virtual void HalfClose() = 0;

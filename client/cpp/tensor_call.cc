@@ -170,6 +170,8 @@ void TensorCall::AddPiece(const Run& run, OutgoingFrame& frame) const {
   piece.set_segment(input.name);
   piece.set_offset(offset);
   piece.set_length(static_cast<uint32_t>(run.bytes));
+  if (frame.payload.empty()) frame.owner = input.owner;
+  if (frame.owner != input.owner) frame.owner = nullptr;  // pieces of several owners are copied
   frame.payload.push_back(bytes);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,6 +26,7 @@ struct TensorTask {
   struct Input {
     std::string name;
     wire::ByteSpan bytes;
+    std::shared_ptr<const void> owner;  // of the bytes, which are then sent from where they lie; none: of a copy
   };
   v1::TensorHeader header;                  // with a range: of that part only
   std::vector<Input> inputs;                // of the whole tensor; in the order in which they may be sent before Accept

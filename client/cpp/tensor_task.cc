@@ -48,11 +48,11 @@ void AddChannelArrays(const CallOptions& options, TensorTask& task) {
     Fill(*options.calibrated_importance, *task.header.mutable_importance());
   if (!options.smoothing_factors.empty()) {
     task.header.mutable_smoothing();
-    task.inputs.push_back({std::string(kSmoothingFactorsSegment), std::as_bytes(options.smoothing_factors)});
+    task.inputs.push_back({std::string(kSmoothingFactorsSegment), std::as_bytes(options.smoothing_factors), nullptr});
   }
   if (!options.importance.empty()) {
     task.header.mutable_importance();
-    task.inputs.push_back({std::string(kImportanceSegment), std::as_bytes(options.importance)});
+    task.inputs.push_back({std::string(kImportanceSegment), std::as_bytes(options.importance), nullptr});
   }
 }
 
@@ -86,7 +86,7 @@ absl::StatusOr<TensorTask> QuantizeTask(const TensorView& tensor, const SchemeRe
   task.header.set_error_metrics(options.error_metrics);
   if (options.calibration.has_value()) Fill(*options.calibration, *task.header.mutable_calibration());
   AddChannelArrays(options, task);
-  task.inputs.push_back({std::string(kValuesSegment), tensor.values});
+  task.inputs.push_back({std::string(kValuesSegment), tensor.values, options.memory_owner});
   task.window_before_accept_bytes = kInitialWindowBytes;
   task.frame_data_bytes = options.frame_data_bytes;
   return task;
@@ -119,7 +119,7 @@ absl::StatusOr<TensorTask> DequantizeTask(const QuantizedTensorView& tensor, Dat
   bool all_known = true;
   for (const SegmentView& segment : tensor.segments) {
     if (segment.name == kWeightShapeSegment) continue;  // the shape says it
-    task.inputs.push_back({segment.name, segment.bytes});
+    task.inputs.push_back({segment.name, segment.bytes, options.memory_owner});
     job_bytes += segment.bytes.size();
     all_known = all_known && PlaceOf(segment.name) < std::size(kKnownOrder);
   }
