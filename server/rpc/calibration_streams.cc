@@ -87,6 +87,7 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportCalibratio
   void End(absl::Status status) {
     AddPushback(status, stream_.ticket.status(), stream_.rpc);
     record_.status = status;
+    watched_->Progress();  // now the peer has to take that; and a mutex shows ThreadSanitizer what comes before OnDone
     Finish(ToGrpcStatus(status));
   }
 
@@ -158,6 +159,7 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportCalibration
     import_ = nullptr;  // what has not been merged is gone before the client hears of it
     AddPushback(status, stream_.ticket.status(), stream_.rpc);
     record_.status = status;
+    watched_->Progress();  // now the peer has to take that; and a mutex shows ThreadSanitizer what comes before OnDone
     Finish(ToGrpcStatus(status));
   }
 
