@@ -11,6 +11,7 @@
 #include "client/cli/grpc_bench_peers.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/run_command_line.h"
+#include "grpc/grpc.h"
 #include "server/lifecycle/lock_tuning.h"
 #include "server/lifecycle/memory_tuning.h"
 #include "server/worker/child_process.h"
@@ -43,6 +44,8 @@ int main(int argc, char** argv) {
   quantd::server::SkipLockCycleChecks();
   quantd::server::TuneMalloc();
   if (argc == 2 && std::string(argv[1]) == quantd::cli::kServeBenchArgument) return ServeBench();
+  // Whoever is gRPC's last user waits up to ten seconds for a connection whose peer is silent. This one stays.
+  grpc_init();
   static quantd::CancelToken cancel;  // signal handlers need it to the very end
   quantd::cli::CancelOnSignals(cancel);
   const quantd::RealClock clock;

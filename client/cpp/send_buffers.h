@@ -1,7 +1,7 @@
 // Memory for outgoing payload that may outlive the call.
 //
 // gRPC holds a payload until it is on the socket, which can be long after the call was cancelled: a peer that does not
-// read keeps it there. So the caller's memory is copied instead of lent, and a cancelled call can return at once.
+// read keeps it there. So memory without an owner (lent_memory.h) is copied, and a cancelled call can return at once.
 #pragma once
 
 #include <cstdint>
