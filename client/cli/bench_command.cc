@@ -96,6 +96,12 @@ void AddBenchCommand(CLI::App& app, ChosenCommand& chosen) {
   command->add_option("--message-size", bench.message_bytes, "Data of one message, bytes")
       ->check(CLI::Range(1024u, kMessageBytesMax))
       ->capture_default_str();
+  command
+      ->add_option("--lend", arguments->lending,
+                   "Whose large tensors are sent from where they lie and not copied first: nobody's, as in calls "
+                   "without an owner; quantd's, as quantctl sends its files; or also the echo's")
+      ->check(CLI::IsMember({"none", "quantd", "both"}))
+      ->capture_default_str();
   command->add_option("--rounds", bench.rounds, "Rounds, of which the median counts")
       ->check(CLI::Range(1u, kRoundsMax))
       ->capture_default_str();
@@ -121,6 +127,9 @@ absl::StatusOr<ExitCode> RunBenchCommand(const BenchArguments& arguments, Enviro
   settings.dtype = arguments.dtype == "float16"    ? DataType::kFloat16
                    : arguments.dtype == "bfloat16" ? DataType::kBFloat16
                                                    : DataType::kFloat32;
+  settings.lending = arguments.lending == "both"     ? Lending::kBoth
+                     : arguments.lending == "quantd" ? Lending::kQuantd
+                                                     : Lending::kNone;
   settings.tensor_bytes = arguments.tensor_mib << 20;
   QUANTD_ASSIGN_OR_RETURN(const std::unique_ptr<BenchPeers> peers, environment.bench_peers(arguments.server));
   const auto announce = [&](const std::string& name) { environment.err << "measuring " << name << "\n" << std::flush; };

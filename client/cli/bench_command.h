@@ -16,6 +16,7 @@ struct BenchArguments {
   std::string preset = "bnb-nf4";
   std::vector<std::string> settings;  // KEY=VALUE
   std::string dtype = "float32";
+  std::string lending = "none";
   uint64_t tensor_mib = 256;
   BenchSettings bench;
   bool json = false;

@@ -17,8 +17,9 @@ class EchoBaseline {
  public:
   virtual ~EchoBaseline() = default;
   // Sends `bytes` in messages of `message_bytes`, at most `in_flight_max` of them unanswered, on one stream of a new
-  // connection, and waits for all answers.
-  virtual absl::Status Stream(std::span<const std::byte> bytes, uint64_t message_bytes, uint64_t in_flight_max) = 0;
+  // connection, and waits for all answers. With an `owner` they are sent from where they lie, else copied.
+  virtual absl::Status Stream(std::span<const std::byte> bytes, uint64_t message_bytes, uint64_t in_flight_max,
+                              const std::shared_ptr<const void>& owner) = 0;
   // One message and its answer, on a new stream of a connection that is there already.
   virtual absl::Status Exchange(std::span<const std::byte> bytes) = 0;
 };

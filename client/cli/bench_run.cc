@@ -110,24 +110,29 @@ class Bench {
     QUANTD_ASSIGN_OR_RETURN(const std::shared_ptr<Client> reference, peers_.Reference());
     QUANTD_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, peers_.NewClient(1));
     const CallOptions options{.statistics = tensor.statistics(), .frame_data_bytes = settings_.message_bytes};
+    const bool lends = settings_.lending != Lending::kNone;
 
     QUANTD_ASSIGN_OR_RETURN(Segments reference_codes, ReferenceCodes(*reference, tensor, options));
     AgreedSegments codes(std::move(reference_codes));
+    CallOptions quantize_options = options;
+    if (lends) quantize_options.memory_owner = tensor.owner();
     const auto quantize = [&](Client& one) -> absl::Status {
       DigestSink sink;
-      QUANTD_RETURN_IF_ERROR(one.Quantize(tensor.View(), settings_.scheme, sink, options).status());
+      QUANTD_RETURN_IF_ERROR(one.Quantize(tensor.View(), settings_.scheme, sink, quantize_options).status());
       return codes.Check(sink.segments());
     };
     QUANTD_RETURN_IF_ERROR(RunDirection(Direction::kQuantize, tensor, quantize, report));
 
-    QUANTD_ASSIGN_OR_RETURN(const QuantizedTensor quantized,
-                            client->Quantize(tensor.View(), settings_.scheme, options));
+    QUANTD_ASSIGN_OR_RETURN(QuantizedTensor made, client->Quantize(tensor.View(), settings_.scheme, options));
+    const auto quantized = std::make_shared<const QuantizedTensor>(std::move(made));
     QUANTD_ASSIGN_OR_RETURN(Segments reference_values, ReferenceValues(*reference, tensor, options));
     AgreedSegments values(std::move(reference_values));
-    const QuantizedTensorView view = quantized.View();
+    CallOptions dequantize_options = options;
+    if (lends) dequantize_options.memory_owner = quantized;
+    const QuantizedTensorView view = quantized->View();
     const auto dequantize = [&](Client& one) -> absl::Status {
       DigestSink sink;
-      QUANTD_RETURN_IF_ERROR(one.Dequantize(view, settings_.dtype, sink, options).status());
+      QUANTD_RETURN_IF_ERROR(one.Dequantize(view, settings_.dtype, sink, dequantize_options).status());
       return values.Check(sink.segments());
     };
     return RunDirection(Direction::kDequantize, tensor, dequantize, report);
@@ -166,6 +171,7 @@ class Bench {
     const uint64_t message_bytes = is_quantize ? values_bytes : segments_bytes;
     QUANTD_ASSIGN_OR_RETURN(const auto raw, peers_.StartEcho({answer_bytes, false}));
     QUANTD_ASSIGN_OR_RETURN(const auto checking, peers_.StartEcho({answer_bytes, true}));
+    const std::shared_ptr<const void> lent = settings_.lending == Lending::kBoth ? tensor.owner() : nullptr;
     const auto sent = tensor.View().values.first(tensor.value_bytes() / values_bytes * message_bytes);
 
     for (const uint32_t connections : settings_.connections) {
@@ -175,8 +181,9 @@ class Bench {
       for (uint32_t i = 0; i < connections; ++i) {
         QUANTD_ASSIGN_OR_RETURN(clients.emplace_back(), peers_.NewClient(1));
         contenders[0].emplace_back([&run, client = clients.back().get()] { return run(*client); });
-        contenders[1].emplace_back([&] { return raw->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
-        contenders[2].emplace_back([&] { return checking->Stream(sent, message_bytes, kBulkMessagesInFlightMax); });
+        contenders[1].emplace_back([&] { return raw->Stream(sent, message_bytes, kBulkMessagesInFlightMax, lent); });
+        contenders[2].emplace_back(
+            [&] { return checking->Stream(sent, message_bytes, kBulkMessagesInFlightMax, lent); });
       }
       QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, cancel_, settings_.rounds, contenders));
       const double gigabytes = static_cast<double>(tensor.value_bytes()) * connections / 1e9;
@@ -241,7 +248,7 @@ class Bench {
       }
       return absl::OkStatus();
     };
-    const Call stream = [&] { return echo.Stream(all, tensor.value_bytes(), kSmallMessagesInFlightMax); };
+    const Call stream = [&] { return echo.Stream(all, tensor.value_bytes(), kSmallMessagesInFlightMax, nullptr); };
     QUANTD_ASSIGN_OR_RETURN(const auto times, MedianTimes(clock_, cancel_, settings_.rounds, {{run}, {stream}}));
     report.pipelined = {settings_.small_tensors / absl::ToDoubleSeconds(times[0]),
                         settings_.small_tensors / absl::ToDoubleSeconds(times[1])};

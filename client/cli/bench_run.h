@@ -16,6 +16,9 @@
 
 namespace quantd::cli {
 
+// Who sends a large tensor from where it lies, and not a copy of it: see CallOptions.memory_owner.
+enum class Lending : uint8_t { kNone, kQuantd, kBoth };
+
 struct BenchSettings {
   SchemeRequest scheme;
   DataType dtype = DataType::kFloat32;
@@ -23,6 +26,7 @@ struct BenchSettings {
   uint64_t tensor_bytes = 0;  // of values, for each connection; rows of kBenchColumns
   uint32_t message_bytes = 1u << 20;
   uint32_t rounds = 5;
+  Lending lending = Lending::kNone;
   uint64_t small_bytes = 4096;      // of values, of a small tensor
   uint32_t small_calls = 2000;      // one at a time
   uint32_t small_tensors = 10'000;  // pipelined

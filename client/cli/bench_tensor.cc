@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <random>
 
 #include "kernels/base/crc32c.h"
@@ -57,7 +58,7 @@ absl::StatusOr<BenchTensor> BenchTensor::Make(const SchemeRequest& request, Data
     break;
   }
   for (const SegmentLayout& segment : plan.WireOutputs()) tensor.segment_bytes_ += segment.bytes;
-  tensor.values_ = NormalValues(dtype, rows * columns);
+  tensor.values_ = std::make_shared<const std::vector<std::byte>>(NormalValues(dtype, rows * columns));
   return tensor;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,19 +19,21 @@ class BenchTensor {
   // INVALID_ARGUMENT for a scheme or a type that makes no plan of the shape.
   static absl::StatusOr<BenchTensor> Make(const SchemeRequest& scheme, DataType dtype, uint64_t rows, uint64_t columns);
 
-  TensorView View() const { return {"bench", dtype_, shape_, values_}; }
+  TensorView View() const { return {"bench", dtype_, shape_, *values_}; }
+  // Of what View and Rows show.
+  std::shared_ptr<const void> owner() const { return values_; }
   // Its first rows.
   TensorView Rows(uint64_t rows) const;
   // Statistics of the whole tensor that spare the server two passes.
   const KnownStatistics& statistics() const { return statistics_; }
-  uint64_t value_bytes() const { return values_.size(); }
+  uint64_t value_bytes() const { return values_->size(); }
   // Of all segments that Quantize makes.
   uint64_t segment_bytes() const { return segment_bytes_; }
 
  private:
   DataType dtype_{};
   std::vector<uint64_t> shape_;
-  std::vector<std::byte> values_;
+  std::shared_ptr<const std::vector<std::byte>> values_;
   KnownStatistics statistics_;
   uint64_t segment_bytes_ = 0;
 };

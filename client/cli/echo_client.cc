@@ -1,5 +1,6 @@
 #include "client/cli/echo_client.h"
 
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -23,7 +24,8 @@ class EchoClient final : public EchoBaseline {
   EchoClient(std::string address, const EchoSettings& settings)
       : settings_(settings), address_(std::move(address)), channel_(NewChannel()) {}
 
-  absl::Status Stream(std::span<const std::byte> bytes, uint64_t message_bytes, uint64_t in_flight_max) override {
+  absl::Status Stream(std::span<const std::byte> bytes, uint64_t message_bytes, uint64_t in_flight_max,
+                      const std::shared_ptr<const void>& owner) override {
     const auto stream = OpenStream(NewChannel(), BulkMethod::kQuantize, absl::InfiniteFuture());
     const uint64_t messages = bytes.size() / message_bytes;
     std::vector<std::byte> memory;
@@ -31,7 +33,7 @@ class EchoClient final : public EchoBaseline {
     for (uint64_t answered = 0; answered < messages;) {
       const auto may_send = [&] { return sent < messages && sent - answered < in_flight_max; };
       while (may_send() && stream->CanSend()) {
-        Send(*stream, bytes.subspan(sent * message_bytes, message_bytes), sent + 1 == messages);
+        Send(*stream, bytes.subspan(sent * message_bytes, message_bytes), owner, sent + 1 == messages);
         ++sent;
       }
       while (auto answer = stream->Receive()) {
@@ -47,7 +49,7 @@ class EchoClient final : public EchoBaseline {
   absl::Status Exchange(std::span<const std::byte> bytes) override {
     const auto stream = OpenStream(channel_, BulkMethod::kQuantize, absl::InfiniteFuture());
     std::vector<std::byte> memory;
-    Send(*stream, bytes, true);
+    Send(*stream, bytes, nullptr, true);
     std::optional<grpc::ByteBuffer> answer;
     while (!(answer = stream->Receive()).has_value()) {
       if (stream->ended()) return EchoFailed();
@@ -65,8 +67,8 @@ class EchoClient final : public EchoBaseline {
     return grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), arguments);
   }
 
-  void Send(StreamTransport& stream, wire::ByteSpan data, bool last) const {
-    OutgoingFrame frame{.payload = {data}, .checksums = settings_.gathers_and_checks};
+  void Send(StreamTransport& stream, wire::ByteSpan data, const std::shared_ptr<const void>& owner, bool last) const {
+    OutgoingFrame frame{.payload = {data}, .checksums = settings_.gathers_and_checks, .owner = owner};
     if (frame.checksums) frame.fields.add_pieces();
     stream.Send(std::move(frame), last);
   }
