@@ -205,23 +205,6 @@ QUANTD_WIDE inline __m512i Take(std::byte* target, const std::byte* source, size
 }
 
 template <bool kCopy>
-QUANTD_WIDE inline void FoldStep(__m512i (&sums)[4], __m512i factors, std::byte* target, const std::byte* source,
-                                 size_t at) {
-  for (size_t i = 0; i < 4; ++i) {
-    sums[i] = Fold(sums[i], factors, Take<kCopy>(target, source, at + i * kVectorBytes));
-  }
-}
-
-// The hardware's own prefetch ends at a page, and one core reads memory of its own accord only as fast as it answers.
-constexpr size_t kPrefetchBytes = 4096;
-
-QUANTD_WIDE inline void PrefetchStep(const std::byte* source) {
-  for (size_t i = 0; i < kStepBytes; i += kLineBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(source + i), _MM_HINT_T0);
-  }
-}
-
-template <bool kCopy>
 QUANTD_WIDE uint32_t Wide(uint32_t crc, std::byte* target, const std::byte* source, size_t bytes) {
   if (bytes < kStepBytes) return Hardware<kCopy>(crc, target, source, bytes);
   const __m512i step = Broadcast(kByAStep);
@@ -229,11 +212,11 @@ QUANTD_WIDE uint32_t Wide(uint32_t crc, std::byte* target, const std::byte* sour
   for (size_t i = 0; i < 4; ++i) sums[i] = Take<kCopy>(target, source, i * kVectorBytes);
   sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128(static_cast<int>(~crc))));
   size_t taken = kStepBytes;
-  for (; bytes - taken >= kPrefetchBytes + kStepBytes; taken += kStepBytes) {
-    PrefetchStep(source + taken + kPrefetchBytes);
-    FoldStep<kCopy>(sums, step, target, source, taken);
+  for (; bytes - taken >= kStepBytes; taken += kStepBytes) {
+    for (size_t i = 0; i < 4; ++i) {
+      sums[i] = Fold(sums[i], step, Take<kCopy>(target, source, taken + i * kVectorBytes));
+    }
   }
-  for (; bytes - taken >= kStepBytes; taken += kStepBytes) FoldStep<kCopy>(sums, step, target, source, taken);
   const __m512i vector = Broadcast(kByAVector);
   const __m512i sum = Fold(Fold(Fold(sums[0], vector, sums[1]), vector, sums[2]), vector, sums[3]);
   alignas(kVectorBytes) std::byte rest[kVectorBytes];

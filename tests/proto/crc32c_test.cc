@@ -38,9 +38,8 @@ std::vector<const Crc32cPath*> AllPaths() {
 }
 
 // Around every lane boundary of the hardware path, every step of the wide one, and many steps beyond.
-constexpr size_t kLongLengths[] = {4351, 4352, 4353, 4607, 4608, 4609,  4864,    255,           256,
-                                   257,  511,  512,  513,  575,  576,   577,     4079,          4080,
-                                   4081, 4087, 4088, 8160, 8161, 12431, 1 << 16, (1 << 20) + 13};
+constexpr size_t kLongLengths[] = {255,  256,  257,  511,  512,  513,  575,   576,     577,           4079,
+                                   4080, 4081, 4087, 4088, 8160, 8161, 12431, 1 << 16, (1 << 20) + 13};
 
 TEST(Crc32c, AgreesWithTheVectorsOfRfc3720) {
   Bytes zeros(32), ones(32, std::byte{0xFF}), rising(32), falling(32);
